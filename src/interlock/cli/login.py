@@ -38,7 +38,9 @@ def login(
     ] = False,
     redirect: Annotated[
         str | None,
-        typer.Option("--redirect", metavar="URL", help="With --browser: what is registered there to lead back here."),
+        typer.Option(
+            "--redirect", metavar="URL", help="With --browser: the address back to here, as registered there."
+        ),
     ] = None,
     issuer: Annotated[
         str | None, typer.Option("--issuer", metavar="URL", help="Which provider, where the server knows several.")

@@ -288,7 +288,7 @@ def cancel(run: RunId, *, json: Json = False) -> None:
     view.emit({"run": name, "done": action, "text": told or None}, json=json, human=lambda: _say_cancelled(name, told))
 
 
-_UNHEARD = "it has not answered yet: its machine may be away, and stops it as soon as it reaches the server again"
+_UNHEARD = "it has not answered yet; if its machine is away, it stops as soon as that machine reaches the server again"
 
 
 async def _cancel_afar(folder: Path) -> str:

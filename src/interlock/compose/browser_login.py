@@ -14,7 +14,6 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import shlex
 import urllib.parse
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -96,20 +95,22 @@ async def browser_login(
         wait_s: Seconds that the person has.
 
     Raises:
-        UsageError: The server has no login for people, the provider none of this kind, or `redirect` leads elsewhere.
+        UsageError: The server has no login for people, the provider does not offer this one, or `redirect` leads
+            elsewhere.
         AuthenticationFailed: The person said no, was too late, or the server has no rule for them.
         BackendUnavailable: The server or the provider gives no usable answer.
     """
-    again = command("login", server, "--browser")
-    asked = _checked(redirect, again)
+    usual = command("login", server, "--browser")
+    asked = _checked(redirect, usual)
+    again = usual if redirect == REDIRECT else command("login", server, "--browser", "--redirect", redirect)
     provider = await find_provider(server, issuer, again=again)
-    page = _page(provider)
+    page = _page(provider, command("login", server, "--device", *(("--issuer", issuer) if issuer else ())))
     place_of(provider, "token_endpoint")  # before the person is bothered
     answer: asyncio.Future[str | AuthenticationFailed] = asyncio.get_running_loop().create_future()
     wish = Wish(state=ids.secret(), nonce=ids.secret(), verifier=ids.secret())
     app = Starlette(routes=[Route(asked.path, partial(_take, answer, wish, provider))])
     browsers = ForBrowsers(callbacks=frozenset({asked.path.encode()}))
-    async with _listening(app, asked.port, browsers, f"{again} --redirect {shlex.quote(redirect)}") as port:
+    async with _listening(app, asked.port, browsers, again) as port:
         back = f"http://{asked.hostname}:{port}{asked.path}"
         tell(_address(page, {"client_id": provider.client_id, "redirect_uri": back, "scope": scope}, wish))
         code = await _waited(provider, answer, wait_s)
@@ -146,20 +147,24 @@ def _checked(redirect: str, again: str) -> urllib.parse.SplitResult:
     return parts._replace(path=parts.path or "/")
 
 
-def _page(provider: Provider) -> str:
+def _page(provider: Provider, with_code: str) -> str:
     """Return the provider's page of logins.
 
+    Args:
+        provider: The provider.
+        with_code: The command for the login that needs no such page.
+
     Raises:
-        UsageError: It has none for a code with PKCE.
+        UsageError: It does not offer a code with PKCE.
     """
     if provider.document.get("authorization_endpoint") is None:
-        raise UsageError("the provider has no login by a browser", why=provider.issuer, fix=provider.otherwise)
+        raise UsageError("the provider offers no login in a browser", why=provider.issuer, fix=provider.otherwise)
     methods = provider.document.get("code_challenge_methods_supported", ["S256"])
     if not isinstance(methods, list) or "S256" not in methods:
         raise UsageError(
-            "the provider has no safe login by a browser",
+            "the provider's login in a browser is not safe",
             why=f"{provider.issuer} does not offer PKCE with S256",
-            fix=provider.again.replace("--browser", "--device"),
+            fix=with_code,
         )
     return place_of(provider, "authorization_endpoint")
 
@@ -185,7 +190,7 @@ async def _take(
     if not hmac.compare_digest(said.get("state", "").encode(), wish.state.encode()):
         return _told("This is not the answer to a login that is under way.", 400)
     if said.get("iss", provider.issuer) != provider.issuer:
-        return _told("This answer is that of another provider.", 400)
+        return _told("This answer comes from another provider.", 400)
     if answer.done():
         return _told("This login has ended. Go back to the terminal.", 400)
     code = said.get("code", "")
@@ -203,7 +208,7 @@ async def _waited(provider: Provider, answer: asyncio.Future[str | Authenticatio
             found = await answer
     except TimeoutError:
         raise AuthenticationFailed(
-            "nobody logged in in time", why=f"it was waited for {wait_s:.0f} s", fix=provider.again
+            "nobody logged in in time", why=f"no answer came for {wait_s:.0f} s", fix=provider.again
         ) from None
     if isinstance(found, AuthenticationFailed):
         raise found
@@ -223,7 +228,7 @@ async def _identity(provider: Provider, form: Mapping[str, str], wish: Wish) -> 
     token = identity_of(provider, answer)
     if not hmac.compare_digest(_nonce(token).encode(), wish.nonce.encode()):
         raise AuthenticationFailed(
-            "the provider's token is not that of this login", why="its nonce is another", fix=provider.again
+            "the provider's token is not that of this login", why="its nonce is different", fix=provider.again
         )
     return token
 

@@ -70,7 +70,7 @@ async def device_login(
     """
     provider = await find_provider(server, issuer, again=command("login", server, "--device"))
     if provider.document.get("device_authorization_endpoint") is None:
-        raise UsageError("the provider has no login by a code", why=provider.issuer, fix=provider.otherwise)
+        raise UsageError("the provider offers no login by a code", why=provider.issuer, fix=provider.otherwise)
     token_place = place_of(provider, "token_endpoint")
     begun = await _begin(provider, {"client_id": provider.client_id, "scope": scope})
     tell(_code(begun))
@@ -80,7 +80,7 @@ async def device_login(
 async def _begin(provider: Provider, form: Mapping[str, str]) -> Mapping[str, Any]:
     status, answer, _ = await post(place_of(provider, "device_authorization_endpoint"), form)
     if status != _OK or not all(isinstance(answer.get(name), str) for name in ("device_code", "user_code")):
-        raise refused(provider, answer, "the provider begins no login")
+        raise refused(provider, answer, "the provider did not begin a login")
     return answer
 
 

@@ -83,7 +83,7 @@ async def find_provider(server: str, issuer: str | None, *, again: str) -> Provi
     chosen = _chosen(listed, issuer, again)
     document = await _get(f"{chosen['issuer'].rstrip('/')}/.well-known/openid-configuration", "the provider")
     if document.get("issuer") != chosen["issuer"]:
-        raise BackendUnavailable("the provider's discovery document is that of another", why=chosen["issuer"])
+        raise BackendUnavailable("the provider's discovery document is of another provider", why=chosen["issuer"])
     again += f" --issuer {shlex.quote(issuer)}" if issuer else ""
     return Provider(
         issuer=chosen["issuer"], client_id=chosen["client_id"], document=document, again=again, otherwise=otherwise
@@ -103,7 +103,7 @@ def identity_of(provider: Provider, answer: Mapping[str, Any]) -> str:
     """Return the identity token out of a provider's last answer.
 
     Raises:
-        BackendUnavailable: There is none.
+        BackendUnavailable: The answer has none.
     """
     token = answer.get("id_token")
     if not isinstance(token, str) or not token:
@@ -162,7 +162,7 @@ def _listed(answer: Mapping[str, Any], otherwise: str) -> list[Mapping[str, str]
     """Return the providers that a server names.
 
     Raises:
-        UsageError: It names none.
+        UsageError: It does not name any.
     """
     listed = answer.get("providers")
     found = [each for each in listed if _is_usable(each)] if isinstance(listed, list) else []

@@ -162,7 +162,7 @@ class Files:
             async with asyncio.timeout(TOKEN_S):
                 bearer = await self._tokens.wait_bearer()
         except TimeoutError:
-            why = self._tokens.pool.fault or f"there is no token within {TOKEN_S:g} s"
+            why = self._tokens.pool.fault or f"no token came within {TOKEN_S:g} s"
             return Broken(failure=Failure.UNSENT, why=why), ""
         if (refusal := await fence()) is not None:  # the wait for a token and for a 429 may outlast a lease
             return refusal, bearer

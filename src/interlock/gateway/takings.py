@@ -26,7 +26,7 @@ LATE_S: Final = 10.0
 
 
 def taken_back(before: Ledger, after: Ledger, *, now_s: float) -> str:
-    """Return what a client's change would take back that is not its own; empty when it takes nothing back.
+    """Return what a client's change does that it may not do, as "takes back what was used"; else empty.
 
     Args:
         before: The ledger that it replaces.
@@ -34,9 +34,9 @@ def taken_back(before: Ledger, after: Ledger, *, now_s: float) -> str:
         now_s: Of the server's clock.
     """
     if after.lost_at_s < before.lost_at_s - LATE_S:
-        return "that what was drawn is unknown"
+        return "takes back the word that what was drawn is unknown"
     if len(after.accounts) > max(len(before.accounts), ACCOUNTS_OF_CLIENTS_MAX):
-        return f"the room for further budgets: a ledger has {ACCOUNTS_OF_CLIENTS_MAX} from clients"
+        return f"makes too many budgets: a ledger has {ACCOUNTS_OF_CLIENTS_MAX} from clients"
     for name, account in after.accounts.items():
         if what := _taken(before.accounts.get(name, _nothing(account)), account, now_s):
             return f"{what} (budget {name!r})"
@@ -52,11 +52,11 @@ def _nothing(account: Account) -> Account:
 
 def _taken(before: Account, after: Account, now_s: float) -> str:
     if _is_opened(before, after, now_s):
-        return "that the organisation refuses calls"
+        return "takes back the word that the organisation refuses calls"
     if any(each.amount < 0 for each in after.slices):
-        return "more than was drawn"
+        return "takes back more than was drawn"
     if len(after.slices) > max(len(before.slices), SLICES_OF_CLIENTS_MAX):
-        return f"the room for further slices: a budget has {SLICES_OF_CLIENTS_MAX} from clients"
+        return f"makes too many slices: a budget has {SLICES_OF_CLIENTS_MAX} from clients"
     return _taken_slices(before, after, now_s)
 
 
@@ -70,12 +70,12 @@ def _taken_slices(before: Account, after: Account, now_s: float) -> str:
     kept = {each.owner: each for each in after.slices if _is_servers(each)}
     known = {each.owner for each in before.slices}
     if any(owner != LOST and owner not in known for owner in kept):
-        return "the name of the server's own gateways"
+        return "draws under a name of the server's own gateways"
     for each in _counting(before, now_s):
         if _is_servers(each) and not _is_kept(each, kept.get(each.owner)):
-            return "what the server's own gateways drew"
+            return "takes back what the server's own gateways drew"
         if each.owner == CLOSED and _used(after, each.free_at_s - LATE_S) < _used(before, each.free_at_s):
-            return "what was used"
+            return "takes back what was used"
     return ""
 
 

@@ -144,7 +144,7 @@ class Home(Protocol):
         """Refuse what the server in use would refuse for its own states, of one whose queue it does not keep.
 
         Raises:
-            AuthenticationFailed: Our token has not that right there. On this machine everybody has every right.
+            AuthenticationFailed: Our token does not have that right there. On this machine everybody has every right.
         """
         ...
 

@@ -90,7 +90,7 @@ class Line:
             that holds a state has as long as its lease.
 
     Raises:
-        UsageError: The token is none; see `check_token`.
+        UsageError: It cannot be a token; see `check_token`.
     """
 
     def __init__(self, url: str, token: Secret, clock: Clock, *, patience_s: float = 0.0) -> None:
@@ -257,11 +257,11 @@ def check_token(token: Secret, url: str) -> None:
     """Refuse what would be more than one line of a request's head: a proxy answers that with its own 400.
 
     Raises:
-        UsageError: It has several lines, or a sign that cannot be printed.
+        UsageError: It has several lines, or a character that cannot be printed.
     """
     lines = len(token.value.splitlines())
     if not token.value.isprintable():
-        why = f"it has {lines} lines" if lines > 1 else "it has a sign that cannot be printed"
+        why = f"it has {lines} lines" if lines > 1 else "it has a character that cannot be printed"
         raise UsageError("this is not a token", why=why, fix=command("login", url.rstrip("/")))
 
 

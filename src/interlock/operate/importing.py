@@ -108,7 +108,7 @@ async def _meant(word: str, kept: Sequence[str], source: Home, environ: Mapping[
     ref = await resolve(word, source, environ)
     if not ref.is_own:
         raise UsageError(
-            f"the state of {word} is at {ref.address}, in no store of Interlock's own",
+            f"the state of {word} is at {ref.address}, not in a store of Interlock's own",
             why="between backends a state is moved by its root module",
             fix=f"{command('adopt', ref.root_module)}    or, to bring one there: {command('leave', ref.root_module)}",
         )

@@ -126,7 +126,7 @@ async def _check_not_held_back(site: Site) -> None:
     if held is not None:
         raise PolicyGate(
             f"{site.ref.queue} is not moved now",
-            why=f"{held.text}; {site.home.place} lets no change of it begin",
+            why=f"{held.text}; {site.home.place} allows no change of it now",
             fix=command("policies", "show", site.ref.queue),
         )
 

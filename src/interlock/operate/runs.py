@@ -281,7 +281,7 @@ async def cancel_afar(home: Home, folder: Path) -> str:
         folder: What `bring_run` returned: a copy of what the run told.
 
     Returns:
-        What the run's supervisor made of it; empty when it has not said so in time, as when its machine is away. It
+        What the run's supervisor made of it; empty when it did not say so in time, as when its machine is away. It
         hears of it then as soon as it reaches the server.
 
     Raises:

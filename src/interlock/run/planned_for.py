@@ -337,7 +337,7 @@ def read_message(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield number and value of the fields of a protocol buffers message that hold bytes; others are skipped.
 
     Raises:
-        ValueError: The bytes are not message.
+        ValueError: The bytes are not a message.
     """
     at = 0
     while at < len(content):

@@ -346,7 +346,7 @@ def page_after(call: Call, entities: Sequence[Json]) -> Reply:
     last = call.request.query.get("after")
     places = [at for at, entity in enumerate(entities) if entity["id"] == last]
     if last and not places:
-        raise bad_request("The parameter 'after' names no object of the list", "invalid.value")
+        raise bad_request("The parameter 'after' does not name an object of the list", "invalid.value")
     start = places[0] + 1 if last else 0
     return Reply(content={"entities": list(entities[start : start + size])})
 

@@ -17,7 +17,7 @@ def read_form(request: Request) -> dict[str, bytes]:
     """Return the parts of a form by their names.
 
     Raises:
-        ApiRefusal: 400, it is no form, or has no parts or too many.
+        ApiRefusal: 400, it is not a form, or has no parts or too many.
     """
     kind = request.headers.get("content-type", "")
     if _BOUNDARY.match(kind) is None:

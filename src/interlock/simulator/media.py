@@ -53,7 +53,7 @@ class Media:
         return Reply(content={"id": record.id})
 
     def keep(self, file: bytes, owner: str) -> str:
-        """Keep a file, and return the name under which it is fetched; nobody guesses it who has not the file."""
+        """Keep a file, and return the name under which it is fetched; only who has the file could guess it."""
         name = sha256(owner.encode() + file).hexdigest()
         self._files[name] = file
         while sum(map(len, self._files.values())) > MAX_KEPT_BYTES:
@@ -98,7 +98,7 @@ def _status(call: Call, media: Json) -> str:
 
 
 def _heard(file: bytes, name: str, moment: Moment) -> Json:
-    """Return what is kept of a file beside its bytes; a duration of None says that it is no sound."""
+    """Return what is kept of a file beside its bytes; a duration of None says that it is not a sound."""
     try:
         with wave.open(BytesIO(file)) as sound:
             duration_s = round(sound.getnframes() / sound.getframerate(), 3)

@@ -185,8 +185,8 @@ class Vault:
         to take away.
 
         Raises:
-            UsageError: It is no id of a key, it is the key that is in use, or without it the other given keys do not
-                open everything.
+            UsageError: It is not the id of a key, or is that of the key in use, or without it the other given keys do
+                not open everything.
         """
         if not is_key_id(master_id):
             raise UsageError(f"{master_id[:40]!r} is not the id of a key", fix=_STATUS)

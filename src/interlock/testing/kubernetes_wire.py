@@ -27,7 +27,7 @@ def read_lease(body: bytes) -> dict[str, Any]:
     """Return a Lease as JSON has it: names, labels, annotations, version and holder.
 
     Raises:
-        ValueError: The bytes are not message.
+        ValueError: The bytes are not a message.
     """
     lease = _fields(_fields(body.removeprefix(_ENVELOPE)).get(_RAW, b""))
     spec = _fields(lease.get(_SPEC, b""))

@@ -312,7 +312,8 @@ async def test_nobody_is_waited_for_longer_than_the_login_lasts(site: Site) -> N
 
     await site.trusting()
     with pytest.raises(AuthenticationFailed) as refused:
-        await site.in_browser(nobody, wait_s=0.05)
+        await site.in_browser(nobody, wait_s=0.05, redirect="http://localhost/back")
+    assert refused.value.fix == f"interlock login {site.url} --browser --redirect http://localhost/back"
     assert "in time" in str(refused.value)
 
 

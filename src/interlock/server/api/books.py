@@ -173,11 +173,11 @@ class _Books:
             return
         after, now_s = read_ledger(asked.value or b""), self._clock.now().timestamp()
         if after is None:
-            raise UsageError("the budget was not changed", why="what was sent is no record of a budget")
+            raise UsageError("the budget was not changed", why="what was sent is not a record of a budget")
         before = await self._ledger(asked, now_s)
         taken = "" if before is None else taken_back(before, after, now_s=now_s)
         if taken:
-            why = f"the change takes back {taken}; a clock that is more than {LATE_S:.0f} s wrong does that too"
+            why = f"it {taken}; a clock that is more than {LATE_S:.0f} s wrong does that too"
             raise Forbidden("the budget was not changed", why=why)
 
     async def _ledger(self, asked: Swap, now_s: float) -> Ledger | None:
@@ -192,7 +192,7 @@ class _Books:
     async def _check_belongs(self, asked: Swap) -> None:
         """Refuse another word on where an OAuth client belongs, and any on one that the server keeps."""
         if not read_known(asked.value or b""):
-            raise UsageError("the record was not changed", why="what was sent names no organisation")
+            raise UsageError("the record was not changed", why="what was sent does not name an organisation")
         if asked.expected is not None or asked.key in await self._clients():
             raise Forbidden(
                 "the record was not changed",

@@ -20,15 +20,15 @@ _RESPONSE_REF: Final = "#/components/responses/{name}"
 _JSON: Final = "application/json"
 
 REFUSALS: Final[Mapping[int, str]] = {
-    400: "It was not asked as it must be, or there is nothing under this name",
-    401: "Nobody knows the token, or it has ended",
-    403: "The token has not the right, or a policy forbids it",
-    404: "There is nothing under this name",
-    409: "It is not as whoever asks supposes: a grant that ended, another version, a state that is refused",
-    413: "More was sent than is taken",
-    423: "Another one holds the state",
+    400: "The request is wrong, or names something that does not exist",
+    401: "The token is unknown, or has expired",
+    403: "The token does not have the right, or a policy forbids it",
+    404: "Nothing has this name",
+    409: "It is not as the client supposes: a grant that ended, another version, a state that is refused",
+    413: "The body is too large",
+    423: "Somebody else holds the state",
     500: "The server has a defect, or Terraform failed; its log tells more",
-    503: "The store cannot be reached, or the server ends; ask again",
+    503: "The store cannot be reached, or the server is ending; ask again",
 }
 """Statuses of refusals, and what each means."""
 _HEADERS: Final[Mapping[int, tuple[str, str, Mapping[str, Any]]]] = {

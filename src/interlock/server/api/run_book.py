@@ -141,7 +141,7 @@ class RunBook:
         """Keep a request to stop a run, once.
 
         Raises:
-            UsageError: There is no such run, it has ended, or it was asked too often.
+            UsageError: It is not known, has ended, or was asked too often.
         """
         stop = Stop(by=by, once=once, at=self._clock.now())
 

@@ -357,7 +357,7 @@ def _address(line: Json) -> object:
 
 
 def _digits(number: object) -> Iterator[str]:
-    """Yield the digits of a phone number; nothing for what is none."""
+    """Yield the digits of a phone number; nothing where it is not one."""
     digits = number.removeprefix("+") if isinstance(number, str) else ""
     if digits.isascii() and digits.isdigit() and len(digits) <= MAX_NUMBER_DIGITS:
         yield digits
