@@ -473,12 +473,17 @@ def content_of(body: bytes) -> Content:
 
 
 def is_same(one: bytes, other: bytes) -> bool:
-    """Say whether two stored states have the same content; of encrypted ones only the same bytes are known to."""
+    """Say whether two stored states are one state with one content; of encrypted ones only the same bytes are known to.
+
+    Two of another lineage are two states, however alike they are: all empty ones are.
+    """
     if one == other:
         return True
     documents = [parse_state(one), parse_state(other)]
     plain = [each for each in documents if isinstance(each, Document)]
-    return len(plain) == len(documents) and content_digest(plain[0]) == content_digest(plain[1])
+    if len(plain) != len(documents) or plain[0].lineage != plain[1].lineage:
+        return False
+    return content_digest(plain[0]) == content_digest(plain[1])
 
 
 def _damaged(site: Site, other: Site, why: str) -> StateInvalid:

@@ -160,3 +160,12 @@ async def test_who_comes_second_with_the_same_move_says_that_another_command_mad
     for _ in range(2):
         await transfer(plan, *homes, told=lambda _each, content: said.append(content), broke_off=lambda _: None)
     assert [(each.before, each.brought is None) for each in said] == [(False, False), (True, True)]
+
+
+async def test_two_empty_states_of_one_name_are_two_states_and_neither_is_closed(homes: Homes) -> None:
+    here, there = homes
+    for home, lineage in ((here, "ours"), (there, "theirs")):
+        await OwnSite(own_ref("gone"), home).versions.push(state(1, lineage=lineage), force=False)
+    with pytest.raises(UsageError, match="has content already"):
+        await moved(homes, "gone")
+    assert (await here.coordinator.view("gone")).lock.pause is None
