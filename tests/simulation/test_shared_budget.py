@@ -12,7 +12,8 @@ import pytest
 
 from interlock.gateway.budget import Place
 from interlock.gateway.ledger import Turn
-from interlock.gateway.sharing import Around, LedgerPlace, SharedBudget, Sharing, shared_in
+from interlock.gateway.sharing import Around, LedgerPlace, SharedBudget, Sharing, near_place, shared_in
+from interlock.home.server_books import ServersClock
 from interlock.store import Record, RecordStore
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import FakeClock
@@ -33,12 +34,18 @@ class Machine:
     ) -> None:
         self.demand = 30
         self.sent_s: list[float] = []
-        place = LedgerPlace(records=records, clock=clock, is_far=True)
+        self._named = (name, turn, allowed, window_s)
+        self._clock = clock
+        self.keep(LedgerPlace(records=records, clock=clock, is_far=True))
+
+    def keep(self, place: LedgerPlace) -> None:
+        """Share a ledger that is there."""
+        name, turn, allowed, window_s = self._named
         around = Around(waiting=lambda: self.demand, turn=lambda: Turn(name=turn, weight=WEIGHTS[turn]))
         self.sharing = Sharing(place, key="gateway/org", process=name, around=around)
-        budget = shared_in([self.sharing])("organisation", allowed, window_s, None, clock.monotonic())
+        budget = shared_in([self.sharing])("organisation", allowed, window_s, None, self._clock.monotonic())
         assert isinstance(budget, SharedBudget)
-        self.budget, self._clock = budget, clock
+        self.budget = budget
 
     async def step(self) -> None:
         now_s = self._clock.monotonic()
@@ -244,3 +251,32 @@ async def test_an_apply_and_a_drift_scan_at_two_replicas_share_by_their_weights_
     used, got = await play_replicas(("DRIFT", 0.003, 20, 0.05), ("APPLY", 0.02, 20, 0.05))
     assert min(used) >= 0.98, used
     assert 6.5 <= got[1] / got[0] <= 9, got
+
+
+class AtAServer:
+    """The records of a server, as a client of it has them whose clock is wrong."""
+
+    def __init__(self, records: MemoryRecords, clock: FakeClock, *, by_s: float) -> None:
+        self.shared_clock = ServersClock(clock.skewed(by_s=by_s))
+        self._records, self._clock = records, clock
+
+    async def get(self, key: str) -> Record | None:
+        self.shared_clock.heard(self._clock.now().timestamp())
+        return await self._records.get(key)
+
+    async def swap(self, key: str, *, expected: int | None, value: bytes | None) -> int:
+        self.shared_clock.heard(self._clock.now().timestamp())
+        return await self._records.swap(key, expected=expected, value=value)
+
+
+@pytest.mark.promise("P7")
+@pytest.mark.parametrize("by_s", [-10.0, 3.0, 10.0])
+async def test_a_client_of_a_server_whose_clock_is_wrong_takes_its_part_and_no_more(by_s: float) -> None:
+    clock = FakeClock()
+    records = MemoryRecords(clock=clock)
+    right, wrong = (Machine(records, clock, name, "PLAN", 600) for name in ("server", "client"))
+    right.keep(near_place(records, clock))
+    wrong.keep(near_place(cast("RecordStore", AtAServer(records, clock, by_s=by_s)), clock.skewed(by_s=by_s)))
+    await play([right, wrong], clock, 120.0)
+    assert most_in_a_window(right.sent_s + wrong.sent_s) <= 600
+    assert min(len(right.sent_s), len(wrong.sent_s)) >= 0.9 * max(len(right.sent_s), len(wrong.sent_s))

@@ -17,11 +17,14 @@ class ToldRecord(Struct, frozen=True, kw_only=True):
         key: Its name.
         version: Its version.
         value: Its bytes, in base64.
+        now_s: What the server's clock says, in seconds since 1970: budgets are kept by it. 0 in lists, and where a
+            server does not tell it.
     """
 
     key: str
     version: int
     value: bytes
+    now_s: float = 0.0
 
     @property
     def record(self) -> Record:
@@ -63,10 +66,12 @@ class Swapped(Struct, frozen=True, kw_only=True):
     Attributes:
         version: The new version; None when another one was current and nothing was written.
         current: The record as it is then.
+        now_s: See `ToldRecord`.
     """
 
     version: int | None = None
     current: ToldRecord | None = None
+    now_s: float = 0.0
 
 
 class Blob(Struct, frozen=True, kw_only=True):
@@ -164,9 +169,9 @@ class ToldFaults(Struct, frozen=True, kw_only=True):
     faults: list[ToldFault]
 
 
-def told_record(record: Record) -> ToldRecord:
-    """Return a record as it is answered."""
-    return ToldRecord(key=record.key, version=record.version, value=record.value)
+def told_record(record: Record, *, now_s: float = 0.0) -> ToldRecord:
+    """Return a record as it is answered, at an instant of the server's clock."""
+    return ToldRecord(key=record.key, version=record.version, value=record.value, now_s=now_s)
 
 
 class ToldFilter(Struct, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ from interlock.gateway.listener import QuietServer, listen, new_server
 from interlock.gateway.oauth import POOL_MAX, Credentials, MintFailure, Placeholders, new_pool
 from interlock.gateway.proxy import Event, Means, Proxy
 from interlock.gateway.rules import Override, Rules, apply_overrides
-from interlock.gateway.sharing import Around, LedgerPlace, Sharing, shared_in
+from interlock.gateway.sharing import Around, LedgerPlace, Sharing, near_place, shared_in
 from interlock.gateway.stats import BudgetStats, FlowStats, Stats
 from interlock.gateway.tokens import Reread, TokenKeeper
 from interlock.gateway.turnstile import Turnstile
@@ -466,7 +466,7 @@ class Gateway:
         return hmac.digest(client.secret.value.encode(), f"placeholders of {client.client_id}".encode(), "sha256")
 
     def _share(self, store: RecordStore | None, common: LedgerPlace | None) -> list[Sharing]:
-        near = None if store is None else LedgerPlace(records=store, clock=self._clock)
+        near = None if store is None else near_place(store, self._clock)
         around = Around(
             changed=self._pump,
             waiting=lambda: len(self._admission.turns),

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError
@@ -74,6 +74,26 @@ class LedgerPlace:
     records: RecordStore
     clock: Clock
     is_far: bool = False
+
+
+@runtime_checkable
+class TellsTime(Protocol):
+    """A store whose users do not share a machine, and so take the time from it.
+
+    Attributes:
+        shared_clock: The clock on which all of them agree.
+    """
+
+    shared_clock: Clock
+
+
+def near_place(records: RecordStore, own: Clock) -> LedgerPlace:
+    """Return where a ledger is that a machine's processes share, or a server's clients.
+
+    A client whose clock is three seconds ahead would else leave the others nothing: the pace of the account stands at
+    an instant that has not come for them, and what they used counts as free before it is.
+    """
+    return LedgerPlace(records=records, clock=records.shared_clock if isinstance(records, TellsTime) else own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

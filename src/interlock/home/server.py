@@ -144,7 +144,7 @@ class ServerHome(FromParts):
         """See `Home.budgets`."""
         from interlock.home.server_books import ServerRecords
 
-        return ServerRecords(self.line, on_behalf=state)
+        return ServerRecords(self.line, self.clock, on_behalf=state)
 
     async def faults(self) -> Sequence[Fault]:
         """See `Home.faults`. Who may not administer the server is not told."""

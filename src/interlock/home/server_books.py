@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -26,6 +27,7 @@ from interlock.api.locks import WAIT_S_MAX
 from interlock.audit.entry import Entry, Fact, Head, Noted
 from interlock.audit.export import Filter, export_fault
 from interlock.audit.log import Damaged
+from interlock.clock import Clock
 from interlock.home.line import ANSWER_S, BULK_S, Line
 from interlock.ids import Ids
 from interlock.policy.policy import Policy
@@ -35,22 +37,64 @@ from interlock.store.records import LIST_LIMIT_MAX
 PAGE_MAX: Final = 500
 
 
+_STEP_S: Final = 2.0
+"""By so much an answer may come late, or a machine's seconds differ, before a server's clock counts as set anew."""
+
+
+class ServersClock:
+    """A clock whose instants are those of a server, as it told them in its answers.
+
+    Args:
+        own: The machine's clock, for durations, and for instants until the first answer.
+    """
+
+    def __init__(self, own: Clock) -> None:
+        self._own = own
+        self._ahead_s: float | None = None
+
+    def heard(self, now_s: float) -> None:
+        """Note what the server's clock said; 0.0 for nothing. Of answers the quickest is the one that is right."""
+        if not now_s:
+            return
+        ahead_s = now_s - self._own.monotonic()
+        is_late = self._ahead_s is not None and 0.0 <= self._ahead_s - ahead_s <= _STEP_S
+        self._ahead_s = self._ahead_s if is_late else ahead_s
+
+    def now(self) -> datetime:
+        """See `Clock.now`."""
+        if self._ahead_s is None:
+            return self._own.now()
+        return datetime.fromtimestamp(self._ahead_s + self._own.monotonic(), UTC)
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
+        return self._own.monotonic()
+
+    async def sleep(self, wait_s: float) -> None:
+        """See `Clock.sleep`."""
+        await self._own.sleep(wait_s)
+
+
 class ServerRecords:
     """The records of a server's books; see `RecordStore`. Records of states are not among them.
 
     Args:
         line: The way to the server.
+        clock: The machine's clock.
         on_behalf: The state for which budgets are drawn from; empty for none.
+
+    Attributes:
+        shared_clock: See `interlock.gateway.sharing.TellsTime`.
     """
 
-    def __init__(self, line: Line, *, on_behalf: str = "") -> None:
+    def __init__(self, line: Line, clock: Clock, *, on_behalf: str = "") -> None:
+        self.shared_clock = ServersClock(clock)
         self._line = line
         self._on_behalf = on_behalf or None
 
     async def get(self, key: str) -> Record | None:
         """See `RecordStore.get`."""
-        told: ToldRecord | None = await self._line.ask_for(ToldRecord, "GET", "/books", {"key": key})
-        return None if told is None else told.record
+        return self._read(await self._line.ask_for(ToldRecord, "GET", "/books", {"key": key}))
 
     async def swap(self, key: str, *, expected: int | None, value: bytes | None) -> int:
         """See `RecordStore.swap`."""
@@ -75,8 +119,7 @@ class ServerRecords:
         """See `RecordStore.watch`."""
         wait_s = min(timeout_s, WAIT_S_MAX)
         query = {"key": key, "seen": seen or 0, "wait_s": wait_s}
-        told: ToldRecord | None = await self._line.ask_for(ToldRecord, "GET", "/books", query, wait_s=ANSWER_S + wait_s)
-        return None if told is None else told.record
+        return self._read(await self._line.ask_for(ToldRecord, "GET", "/books", query, wait_s=ANSWER_S + wait_s))
 
     async def watch_prefix(self, prefix: str, *, seen: int, timeout_s: float) -> int:
         """See `RecordStore.watch_prefix`: nobody is told here, so whoever asks looks again."""
@@ -86,8 +129,15 @@ class ServerRecords:
     async def close(self) -> None:
         """See `RecordStore.close`. The line is closed by who opened it."""
 
+    def _read(self, told: ToldRecord | None) -> Record | None:
+        if told is None:
+            return None
+        self.shared_clock.heard(told.now_s)
+        return told.record
+
     async def _swapped(self, asked: Swap) -> int:
         told: Swapped = await self._line.ask_for(Swapped, "POST", "/books", {"state": self._on_behalf}, sends=asked)
+        self.shared_clock.heard(told.now_s)
         if told.version is not None:
             return told.version
         current = None if told.current is None else told.current.record

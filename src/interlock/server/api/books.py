@@ -127,7 +127,7 @@ class _Books:
         if record is None:
             return None
         _check(call.caller, Right.READ_STATE, record.key, record.value)
-        return told_record(record)
+        return told_record(record, now_s=self._now_s())
 
     async def list(self, call: Call[OfRecords, NoBody]) -> ToldRecords:
         """Records of a book."""
@@ -145,10 +145,16 @@ class _Books:
         await self._check_writer(call, asked)
         try:
             if asked.is_damaged and asked.value is not None:
-                return Swapped(version=await self._records.replace_damaged(asked.key, asked.value))
-            return Swapped(version=await self._records.swap(asked.key, expected=asked.expected, value=asked.value))
+                version = await self._records.replace_damaged(asked.key, asked.value)
+            else:
+                version = await self._records.swap(asked.key, expected=asked.expected, value=asked.value)
+            return Swapped(version=version, now_s=self._now_s())
         except Mismatch as error:
-            return Swapped(current=None if error.current is None else told_record(error.current))
+            current = None if error.current is None else told_record(error.current)
+            return Swapped(current=current, now_s=self._now_s())
+
+    def _now_s(self) -> float:
+        return self._clock.now().timestamp()
 
     async def _check_writer(self, call: Call[OnBehalf, Swap], asked: Swap) -> None:
         """Refuse who may not write what is there, or what is to be there."""

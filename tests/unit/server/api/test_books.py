@@ -121,6 +121,15 @@ async def test_a_lost_swap_tells_what_is_there(desk: Desk) -> None:
     assert answer.json()["current"]["version"] == 1
 
 
+@pytest.mark.promise("P7")
+async def test_each_answer_tells_the_time_by_which_budgets_are_kept(desk: Desk) -> None:
+    now_s = desk.clock.now().timestamp()
+    sent = swap("drift/prod/a", b"{}")
+    told = [(await desk.ask("POST", "/books", Role.RUNNER, "**", sends=sent)).json() for _ in range(2)]
+    told.append((await desk.ask("GET", "/books?key=drift/prod/a", Role.READER, "**")).json())
+    assert [each["now_s"] for each in told] == [now_s] * 3
+
+
 ORGANISATION = "gateway/0123456789abcdef"
 
 
