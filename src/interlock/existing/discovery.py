@@ -98,7 +98,7 @@ def find(
         _read_block(backend, words, reading, scope=_scope(tree, directory, backend, environ, extra, tool))
     _read_cache(tree, data_dir, kind, words, reading, counts=not flags)
     _check_ours(kind, words, reading)
-    _read_environment(words, environ, reading)
+    _read_environment(words, environ, reading, tool)
     for name, default in words.defaults.items():
         reading.add(name, default, _DEFAULT)
     workspace, source = _workspace(tree, data_dir, environ)
@@ -326,10 +326,10 @@ def _recorded_backend(document: Mapping[str, object]) -> tuple[str, Mapping[str,
 # -- environment ------------------------------------------------------------------------------------------------------
 
 
-def _read_environment(words: Vocabulary, environ: Mapping[str, str], reading: _Reading) -> None:
+def _read_environment(words: Vocabulary, environ: Mapping[str, str], reading: _Reading, tool: Tool = Tool.TOFU) -> None:
     for name, variables in words.environment.items():
         for variable in variables:
-            if environ.get(variable):
+            if environ.get(variable) and (tool is Tool.TOFU or name not in words.tofus):
                 reading.add(name, environ[variable], variable)
                 break
 

@@ -96,10 +96,19 @@ async def open_pg(found: Found) -> PgBackend:
     """Connect to the database.
 
     Raises:
-        UsageError: psycopg is not installed, or there is no such database or table.
+        UsageError: psycopg is not installed, there is no such database or table, or OpenTofu is told to use another
+            table than Terraform's.
         BackendUnavailable: It cannot be reached.
         AuthenticationFailed: It refused our credentials.
     """
+    if (table := found.text("table_name") or _TABLE) != _TABLE:
+        # OpenTofu 1.10 and later: ours would be another, empty state, under another lock.
+        raise UsageError(
+            "this state is not in the table that Interlock uses",
+            why=f'table_name of backend "pg" is {table!r}, and Interlock works with {_TABLE!r} alone',
+            fix="remove table_name from the backend block and PG_TABLE_NAME from the environment, then: "
+            "tofu init -migrate-state",
+        )
     try:
         import psycopg
     except ImportError as error:
@@ -148,26 +157,36 @@ class PgBackend:
 
     async def read_locks(self) -> tuple[TerraformLock, ...]:
         """See `ExistingBackend.read_locks`. The id is made of the session: its process and when it began."""
-        number = await self._locked_number()
-        rows = await self._rows(_HOLDERS, number)
-        return tuple(self._lock(row, number) for row in rows if row[0] != self._connection.info.backend_pid)
+        own = self._connection.info.backend_pid
+        locks: dict[str, TerraformLock] = {}
+        for number in await self._locked_numbers():
+            for row in await self._rows(_HOLDERS, number):
+                if row[0] != own:
+                    lock = self._lock(row, number)
+                    locks.setdefault(lock.id, lock)  # who makes a state under ours holds both
+        return tuple(locks.values())
 
     async def delete_lock(self, lock: TerraformLock) -> None:
         """See `ExistingBackend.delete_lock`. Ends the session, if it is still the one that was read and still holds."""
-        number = await self._locked_number()
-        rows = await self._rows(
-            f"SELECT h.pid, h.backend_start, pg_terminate_backend(h.pid) FROM ({_HOLDERS}) h"  # noqa: S608 - our own text
-            " WHERE h.pid::text || '@' || to_char(h.backend_start AT TIME ZONE 'UTC', 'YYYYMMDD\"T\"HH24MISSUS') = %s",
-            number,
-            lock.id,
-        )
-        if not rows:
+        if not any([await self._told_to_end(lock.id, number) for number in await self._locked_numbers()]):
             current = await self.read_locks()
             now = f"session {current[0].id} holds it now" if current else "it is not locked now"
             raise TerraformLockMoved(
                 f"lock {lock.id} is not there any more", why=now, fix=command("lock", "show", THIS_STATE)
             )
         await self._await_end(lock.id)
+
+    async def _told_to_end(self, session: str, number: int) -> bool:
+        """Tell a session to end if it is the very one and holds this lock."""
+        return bool(
+            await self._rows(
+                f"SELECT h.pid, h.backend_start, pg_terminate_backend(h.pid) FROM ({_HOLDERS}) h"  # noqa: S608 - our own text
+                " WHERE h.pid::text || '@' || to_char(h.backend_start AT TIME ZONE 'UTC', 'YYYYMMDD\"T\"HH24MISSUS')"
+                " = %s",
+                number,
+                session,
+            )
+        )
 
     async def _await_end(self, session: str) -> None:
         """Wait until a session that was told to end holds nothing any more: PostgreSQL only sends it a signal."""
@@ -323,6 +342,11 @@ class PgBackend:
         """Return the number that Terraform locks for this state now."""
         number = await self._id()
         return CREATION if number is None else number
+
+    async def _locked_numbers(self) -> tuple[int, ...]:
+        """Return all numbers under which somebody may have locked this state now: two while it has no row."""
+        number = await self._locked_number()
+        return (number,) if number != CREATION else (CREATION, creation_of_tofu(self._schema))
 
     async def _id(self) -> int | None:
         """Return the number of the state's row; None when there is no row."""

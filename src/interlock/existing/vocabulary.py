@@ -22,6 +22,7 @@ class Vocabulary:
         required: Settings without which Terraform asks or fails.
         renamed: Old spellings that Terraform still accepts, to the present ones.
         ours: Settings that Terraform does not know, and the operator alone may give: they say where credentials go.
+        tofus: Settings whose variables only OpenTofu reads.
     """
 
     environment: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -29,6 +30,7 @@ class Vocabulary:
     required: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
     ours: frozenset[str] = frozenset()
+    tofus: frozenset[str] = frozenset()
 
 
 SECRETS: Final = frozenset(
@@ -121,8 +123,13 @@ VOCABULARIES: Final[Mapping[str, Vocabulary]] = {
     ),
     "local": Vocabulary(defaults={"path": "terraform.tfstate", "workspace_dir": "terraform.tfstate.d"}),
     "pg": Vocabulary(
-        environment={"conn_str": ("PG_CONN_STR",), "schema_name": ("PG_SCHEMA_NAME",)},
+        environment={
+            "conn_str": ("PG_CONN_STR",),
+            "schema_name": ("PG_SCHEMA_NAME",),
+            "table_name": ("PG_TABLE_NAME",),
+        },
         defaults={"schema_name": "terraform_remote_state"},
+        tofus=frozenset({"table_name"}),
     ),
     "gcs": Vocabulary(
         environment={

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from interlock.existing import Found
 from interlock.existing.discovery import backend_configs, find
-from interlock.source.tree import MemoryTree
+from interlock.source.tree import MemoryTree, Tool
 
 S3 = """
 terraform {
@@ -54,6 +56,13 @@ def test_a_flag_beats_the_block_and_the_last_flag_beats_the_first() -> None:
     assert found.text("bucket") == "two"
     assert source_of(found, "bucket") == "-backend-config=bucket=…"
     assert list(backend_configs(flags)) == ["bucket=one", "bucket=two"]
+
+
+@pytest.mark.promise("P11")
+def test_a_variable_that_only_opentofu_reads_counts_for_opentofu_alone() -> None:
+    files, environ = MemoryTree({"root/main.tf": 'terraform {\n  backend "pg" {}\n}\n'}), {"PG_TABLE_NAME": "mine"}
+    tables = {tool: find(files, "root", environ, tool=tool).text("table_name") for tool in Tool}
+    assert tables == {Tool.TOFU: "mine", Tool.TERRAFORM: None}
 
 
 def test_a_file_of_settings_completes_a_partial_configuration() -> None:

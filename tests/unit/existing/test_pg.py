@@ -131,6 +131,29 @@ async def test_a_state_without_a_row_is_locked_as_terraform_and_opentofu_lock_it
 
 
 @needs_postgres
+@pytest.mark.promise("P5")
+@pytest.mark.parametrize("number", [-1, creation_of_tofu("terraform_remote_state")])
+async def test_who_makes_a_state_is_seen_and_freed_whichever_program_it_is(
+    backend: PgBackend, table: str, number: int
+) -> None:
+    with psycopg.connect(table, autocommit=True, application_name="tofu") as other:
+        other.execute(f"SELECT pg_advisory_lock({number})")
+        with pytest.raises(LockHeld):
+            await backend.take_lock(info())
+        (lock,) = await backend.read_locks()
+        assert "tofu" in lock.operation
+        await backend.delete_lock(lock)
+    await backend.give_lock(await backend.take_lock(info()))
+
+
+@pytest.mark.promise("P11")
+async def test_a_state_in_a_table_of_opentofus_choice_is_refused_and_not_taken_for_an_empty_one() -> None:
+    other = Found(type="pg", settings={"conn_str": "postgres://h/d", "table_name": "mine"}, workspace="default")
+    with pytest.raises(UsageError, match="not in the table"):
+        await open_pg(other)
+
+
+@needs_postgres
 async def test_schema_and_table_are_made_where_there_are_none(server: str) -> None:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("DROP SCHEMA IF EXISTS terraform_remote_state CASCADE")
