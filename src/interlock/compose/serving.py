@@ -221,7 +221,7 @@ def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> l
         *audit_endpoints(home.audit, home.store.records),
         *policy_endpoints(home.policies, home.audit),
         *approval_endpoints(home),
-        *run_endpoints(RunBook(home.store.records, home.clock), home.audit, home.beside),
+        *run_endpoints(RunBook(home.store.records, home.clock), entries, home.beside),
     ]
 
 

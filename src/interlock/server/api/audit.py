@@ -24,7 +24,7 @@ from interlock.rights import Right
 from interlock.rights.callers import Caller, may_do
 from interlock.rights.roles import EVERY_STATE
 from interlock.server.api.judging import signed
-from interlock.server.api.own_entries import Once, act_of, told_of
+from interlock.server.api.own_entries import Once, Telling, act_of, told_of
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, Sent, acts, reads
 from interlock.site.ref import OWN
 from interlock.store import RecordStore
@@ -56,12 +56,14 @@ class _Audit:
         caller.check(Right.PLAN, _state_of(act.subject))
         if not 1 <= len(act.once) <= ONCE_MAX:
             raise UsageError("the act was not written down", why=f"`once` has 1 to {ONCE_MAX} characters")
-        entry = await self._written_before(caller, act)
+        facts = {**act.facts, "told_by_client": True}
+        told = Telling(action=act.action, subject=act.subject, by=signed(act.by, caller), facts=facts)
+        entry = await self._once.told(caller, act.once, told)
+        if entry is None:  # the server's own entry of the act, if there is one
+            entry = await self._once.find(caller, act_of(act.action, act.subject, act.facts))
         if entry is None:
-            facts = {**act.facts, "told_by_client": True}
-            entry = await self._log.append(act.action, subject=act.subject, by=signed(act.by, caller), facts=facts)
-            await self._once.remember_told(caller, act.once, entry)
-            await self._once.remember(caller, told_of(act.action, act.subject, act.facts), entry)
+            known = told_of(act.action, act.subject, act.facts)
+            entry = await self._once.write(told, caller, act=known, once=act.once)
         return WrittenAct(entry=entry, head=await self._log.head())
 
     async def entries(self, call: Call[AboutSubject, NoBody]) -> ToldEntries:
@@ -93,11 +95,6 @@ class _Audit:
         )
         lines = await self._log.export(wanted, by=call.caller.who)
         return Sent(body=b"".join(line + b"\n" for line in lines), media_type=_LINES)
-
-    async def _written_before(self, caller: Caller, act: ToldAct) -> Entry | None:
-        """Return the entry that there is of an act: told before, or the server's own."""
-        told = await self._once.told(caller, act.once)
-        return told or await self._once.find(caller, act_of(act.action, act.subject, act.facts))
 
 
 def _state_of(subject: str) -> str:

@@ -7,7 +7,7 @@ changes more than a run does writes its entry here. What our commands tell of th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from interlock.audit.entry import Entry, Fact
-from interlock.audit.log import AuditLog
+from interlock.audit.log import MAX_ATTEMPTS, AuditLog
 from interlock.bounded import decode_json
 from interlock.lock import Broken, Event, Holder, Lock, Paused, Resumed
 from interlock.rights.callers import Caller
@@ -31,55 +31,95 @@ _ACTS: Final = f"{_ONCE}act/"  # apart from what clients name themselves: none m
 _ANSWERS: Final = f"{_ONCE}answer/"
 _OF_GRANTS = frozenset({BREAK_DECIDED, BREAK_DONE})
 _OF_VERSIONS = frozenset({"state-restored", "state-pushed", "state-accepted", "state-deleted"})
+CANCELLED: Final = "run-cancelled"
 REPAIRED: Final = "state-repaired"
 
 _A = TypeVar("_A", bound=Struct)
 
 
 class _Once(Struct, frozen=True, kw_only=True):
-    """Remembers that an act was written down, so that a repetition does not do it again."""
+    """Remembers the entry of an act, so that a repetition does not write it again.
+
+    Attributes:
+        number: Its number; while it is not written, the one that it would have now.
+        written: Whether it is known to be there; else a server may have been killed before or behind it.
+    """
 
     number: int
+    written: bool = True
 
 
 class Once:
-    """Remembers which act has which entry.
+    """Writes an entry of an act, once.
 
     Args:
         log: The audit log.
-        records: Where that is remembered.
+        records: Where it is remembered which act has which entry.
     """
 
     def __init__(self, log: AuditLog, records: RecordStore) -> None:
         self._log = log
         self._records = records
 
-    async def told(self, caller: Caller, once: str) -> Entry | None:
+    async def told(self, caller: Caller, once: str, entry: Telling) -> Entry | None:
         """Return the entry that a caller told under a name of its own; None when it told none."""
-        return await self._find(_key(_ONCE, caller, once))
-
-    async def remember_told(self, caller: Caller, once: str, entry: Entry) -> None:
-        """Remember the entry that a caller told under a name of its own."""
-        await self._remember(_key(_ONCE, caller, once), entry)
+        return await self._find(_key(_ONCE, caller, once), entry.is_in)
 
     async def find(self, caller: Caller, act: str) -> Entry | None:
         """Return the entry of an act (`act_of`, `told_of`) of a caller; None when it was not written down."""
-        return await self._find(_key(_ACTS, caller, act)) if act else None
+        return await self._find(_key(_ACTS, caller, act), lambda entry: act == _act_in(entry)) if act else None
 
-    async def remember(self, caller: Caller, act: str, entry: Entry) -> None:
-        """Remember the entry of an act (`act_of`, `told_of`)."""
-        if act:
-            await self._remember(_key(_ACTS, caller, act), entry)
+    async def write(self, entry: Telling, caller: Caller, *, act: str, once: str = "") -> Entry:
+        """Write an entry down, and remember it; see `find` and `told`."""
+        keys = [_key(_ONCE, caller, once)] if once else []
+        keys += [_key(_ACTS, caller, act)] if act else []
+        head = await self._log.head() if keys else None
+        for key in keys:  # a server that is killed behind the entry leaves what leads to it
+            await self._remember(key, _Once(number=head.number + 1 if head is not None else 1, written=False))
+        written = await self._log.append(entry.action, subject=entry.subject, by=entry.by, facts=entry.facts)
+        for key in keys:
+            await self._remember(key, _Once(number=written.number))
+        return written
 
-    async def _find(self, key: str) -> Entry | None:
+    async def _find(self, key: str, is_it: Callable[[Entry], bool]) -> Entry | None:
         record = await self._records.get(key)
         if record is None:
             return None
-        return await self._log.entry(decode_json(record.value, type=_Once).number)
+        once = decode_json(record.value, type=_Once)
+        if once.written:
+            return await self._log.entry(once.number)
+        for number in range(once.number, once.number + MAX_ATTEMPTS):  # others may have written at the same time
+            entry = await self._log.entry(number)
+            if entry is None or is_it(entry):
+                return entry
+        return None
 
-    async def _remember(self, key: str, entry: Entry) -> None:
+    async def _remember(self, key: str, once: _Once) -> None:
         with suppress(Mismatch):  # the same act, told twice at once: there are two entries then, and both are true
-            await self._records.swap(key, expected=None, value=msgspec.json.encode(_Once(number=entry.number)))
+            record = await self._records.get(key)
+            if record is None or not decode_json(record.value, type=_Once).written:
+                version = record.version if record is not None else None
+                await self._records.swap(key, expected=version, value=msgspec.json.encode(once))
+
+
+class Telling(Struct, frozen=True, kw_only=True):
+    """What an entry is to say; see `Entry`."""
+
+    action: str
+    subject: str
+    by: str
+    facts: Mapping[str, Fact]
+
+    def is_in(self, entry: Entry) -> bool:
+        """Say whether an entry says this."""
+        said = {name: entry.facts.get(name) for name in self.facts}
+        return (entry.action, entry.subject, entry.by, said) == (self.action, self.subject, self.by, dict(self.facts))
+
+
+def _act_in(entry: Entry) -> str:
+    """Return by what an entry is remembered; a client cannot tell what looks like one of our own."""
+    of = told_of if "told_by_client" in entry.facts else act_of
+    return of(entry.action, entry.subject, entry.facts)
 
 
 def _key(kind: str, caller: Caller, what: str) -> str:
@@ -88,6 +128,8 @@ def _key(kind: str, caller: Caller, what: str) -> str:
 
 def act_of(action: str, subject: str, facts: Mapping[str, object]) -> str:
     """Return what tells an act from every other, whoever tells of it; empty where nothing does."""
+    if action == CANCELLED and facts.get("once"):
+        return f"{action}\n{facts.get('run')}\n{facts['once']}"
     if action in _OF_GRANTS and facts.get("lock_id"):
         return f"{action}\n{facts['lock_id']}\n{facts.get('token')}"
     if action in _OF_VERSIONS and facts.get("version"):
@@ -135,8 +177,7 @@ class OwnEntries:
             if await self._once.find(call.caller, known) is not None:
                 return
         said = {**facts, "from": call.address}
-        entry = await self._log.append(action, subject=subject, by=by, facts=said)
-        await self._once.remember(call.caller, what, entry)
+        await self._once.write(Telling(action=action, subject=subject, by=by, facts=said), call.caller, act=what)
 
     async def keep(self, caller: Caller, what: str, answer: Struct) -> None:
         """Keep the answer to an act that cannot be done twice, before it is done."""

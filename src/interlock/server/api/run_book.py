@@ -148,10 +148,7 @@ class RunBook:
         def change(kept: KeptRun) -> KeptRun:
             if any((each.by, each.once) == (by, once) for each in kept.stops):
                 return kept
-            if kept.ended:
-                raise UsageError(f"run {run} has ended already", fix=command("runs", "show", run))
-            if len(kept.stops) >= STOPS_MAX:
-                raise UsageError(f"run {run} was asked to stop {STOPS_MAX} times", fix=command("runs", "show", run))
+            check_may_be_asked(kept)
             return replace(kept, stops=(*kept.stops, stop))
 
         await self._change(run, change)
@@ -295,6 +292,19 @@ def check_beginning(text: str) -> None:
     """
     if not _BEGINNING.match(text):
         raise UsageError(f"no run's id begins with {text[:40]!a}", fix="interlock runs ls")
+
+
+def check_may_be_asked(kept: KeptRun) -> None:
+    """Refuse to ask a run to stop that cannot hear it.
+
+    Raises:
+        UsageError: It has ended, or was asked too often.
+    """
+    show = command("runs", "show", kept.run)
+    if kept.ended:
+        raise UsageError(f"run {kept.run} has ended already", fix=show)
+    if len(kept.stops) >= STOPS_MAX:
+        raise UsageError(f"run {kept.run} was asked to stop {STOPS_MAX} times", fix=show)
 
 
 def _unknown(run: str) -> UsageError:

@@ -21,7 +21,6 @@ from interlock.api.runs import (
     ToldSummary,
 )
 from interlock.audit.entry import Fact
-from interlock.audit.log import AuditLog
 from interlock.bounded import decode_json
 from interlock.coordinator import Coordinator
 from interlock.errors import UsageError, reason_of
@@ -29,7 +28,8 @@ from interlock.rights import Right
 from interlock.rights.callers import Caller, may_do
 from interlock.run.summary import Summary
 from interlock.server.api.judging import signed
-from interlock.server.api.run_book import KeptRun, RunBook, check_beginning
+from interlock.server.api.own_entries import CANCELLED, NO_ENTRIES, OwnEntries
+from interlock.server.api.run_book import KeptRun, RunBook, check_beginning, check_may_be_asked
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, Sent, acts, from_to, reads
 from interlock.site.ref import own_address
 
@@ -104,9 +104,9 @@ class FromJournal(Struct, frozen=True, kw_only=True):
 class _Runs:
     """Does what clients ask of the record of runs."""
 
-    def __init__(self, book: RunBook, log: AuditLog | None, beside: Coordinator | None) -> None:
+    def __init__(self, book: RunBook, entries: OwnEntries, beside: Coordinator | None) -> None:
         self._book = book
-        self._log = log
+        self._entries = entries
         self._beside = beside
 
     async def tell(self, call: Call[OfRun, ToldSummary]) -> JournalSize:
@@ -135,9 +135,9 @@ class _Runs:
         by = signed(call.body.by, call.caller)
         if any((each.by, each.once) == (by, call.body.once) for each in kept.stops):
             return  # the answer was lost
-        if self._log is not None and not kept.ended:
-            facts: dict[str, Fact] = {"run": kept.run, "from": call.address}
-            await self._log.append("run-cancelled", subject=await self._subject(kept), by=by, facts=facts)
+        check_may_be_asked(kept)
+        facts: dict[str, Fact] = {"run": kept.run, "once": call.body.once}
+        await self._entries.write(CANCELLED, call, facts, subject=await self._subject(kept), by=by)
         await self._book.ask_to_stop(kept.run, by=by, once=call.body.once)
 
     async def stops(self, call: Call[StopsOfRun, NoBody]) -> StopRequests:
@@ -220,15 +220,17 @@ def _told(kept: KeptRun) -> ToldRun:
     )
 
 
-def run_endpoints(book: RunBook, log: AuditLog | None = None, beside: Coordinator | None = None) -> list[AnyEndpoint]:
+def run_endpoints(
+    book: RunBook, entries: OwnEntries = NO_ENTRIES, beside: Coordinator | None = None
+) -> list[AnyEndpoint]:
     """Return the rows.
 
     Args:
         book: The record of runs.
-        log: Where it is written down who stopped whose run; None for nowhere, as in tests of the endpoints alone.
+        entries: Writes down who stopped whose run.
         beside: The queues of states that are elsewhere.
     """
-    runs = _Runs(book, log, beside)
+    runs = _Runs(book, entries, beside)
     return [
         reads("/runs", runs.list, right=None, query=SomeRuns, answer=ToldRuns),
         acts("/runs", runs.tell, method="PUT", right=Right.PLAN, query=OfRun, body=ToldSummary, answer=JournalSize),

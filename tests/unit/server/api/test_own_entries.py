@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
 import pytest
 from msgspec.structs import replace
 from tests.unit.server.api.test_second_person import (
@@ -182,3 +185,47 @@ async def test_a_record_that_was_made_anew_is_asked_for_again(desk: Desk) -> Non
     assert len(await entries(desk, "state-repaired")) == 1
     bob = await desk.person("bob")
     assert (await desk.post(bob, f"/repair/record{_WAY}&number=2", b"")).status == 409
+
+
+class _KilledError(Exception):
+    pass
+
+
+@contextmanager
+def killed_after(records: MemoryRecords, writes: int) -> Iterator[None]:
+    """End the server right after so many writes."""
+    swap, left = records.swap, iter(range(writes))
+
+    async def counted(key: str, *, expected: int | None, value: bytes | None) -> int:
+        version = await swap(key, expected=expected, value=value)
+        if next(left, writes) >= writes - 1:
+            raise _KilledError
+        return version
+
+    with pytest.MonkeyPatch.context() as patched, suppress(_KilledError):
+        patched.setattr(records, "swap", counted)
+        yield
+
+
+async def test_an_act_that_is_told_again_after_the_server_was_killed_at_any_write_has_one_entry(desk: Desk) -> None:
+    anna, grant = await _two_versions(desk)
+    records = desk.home.store.records
+    assert isinstance(records, MemoryRecords)
+    for writes in range(1, 8):
+        act = {
+            "once": f"{writes}",
+            "action": "hand",
+            "subject": f"interlock:{STATE}",
+            "by": "x",
+            "facts": {"n": writes},
+        }
+        with killed_after(records, writes):
+            await desk.post(anna, "/audit", act)
+        assert (await desk.post(anna, "/audit", act)).status == 200
+    assert [each.facts["n"] for each in await entries(desk, "hand")] == list(range(1, 8))
+    for writes in range(1, 12):
+        with killed_after(records, writes):
+            await desk.write(anna, grant, document(9 + writes, "x"), force=True)
+        assert (await desk.write(anna, grant, document(9 + writes, "x"), force=True)).status == 200
+    assert [each.facts["serial"] for each in await entries(desk, "state-pushed")] == list(range(10, 21))
+    assert await desk.home.audit.verify() == (18, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -22,7 +23,8 @@ from interlock.rights import Role
 from interlock.rights.book import TokenBook
 from interlock.rights.callers import BookTokens, SingleToken
 from interlock.server.api import run_book
-from interlock.server.api.run_book import KeptRun, RunBook
+from interlock.server.api.own_entries import OwnEntries
+from interlock.server.api.run_book import STOPS_MAX, KeptRun, RunBook
 from interlock.server.api.runs import run_endpoints
 from interlock.server.api.serving import api_routes
 from interlock.store import Record
@@ -203,7 +205,7 @@ class Desk:
         self.book = TokenBook(records, clock, RandomIds())
         tokens = BookTokens(self.book, SingleToken("the-own-token-of-this-server"))
         self.clock, self.runs, self.log = clock, RunBook(records, clock), AuditLog(records, clock)
-        rows = run_endpoints(self.runs, self.log, LocalCoordinator(records, clock, RandomIds()))
+        rows = run_endpoints(self.runs, OwnEntries(self.log, records), LocalCoordinator(records, clock, RandomIds()))
         self.app = Starlette(routes=list(api_routes(rows, tokens=tokens, ending=asyncio.Event())))
 
     async def ask(self, method: str, path: str, role: Role, states: str, **more: Any) -> Answered:
@@ -334,3 +336,24 @@ async def test_a_run_hears_of_a_request_while_it_waits_for_one_and_what_it_tells
     assert len(kept.stops) == 1
     assert (await desk.ask("POST", STOP, Role.OPERATOR, "**", sends={"once": "b"})).status == 400, "it has ended"
     assert len(await desk.log.entries()) == 1
+
+
+@pytest.mark.promise("P5")
+async def test_a_request_to_stop_has_one_entry_where_it_was_kept_and_none_where_it_was_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+    own = await own_run(desk)
+
+    async def asked(once: str) -> int:
+        return (await ask(desk.app, "POST", f"/api/v1{STOP}", headers=own, sends={"once": once})).status
+
+    with monkeypatch.context() as killed, suppress(ConnectionError):  # the server, behind its entry
+        killed.setattr(RunBook, "ask_to_stop", _breaks)
+        await asked("0")
+    assert [await asked(f"{each}") for each in range(STOPS_MAX + 2)] == [204] * STOPS_MAX + [400] * 2
+    assert [each.facts["once"] for each in await desk.log.entries()] == [f"{each}" for each in range(STOPS_MAX)]
+
+
+async def _breaks(*_: object, **__: object) -> None:
+    raise ConnectionError
