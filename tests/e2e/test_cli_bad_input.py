@@ -91,3 +91,7 @@ def test_doctor_says_that_a_configuration_cannot_be_read_and_where(desk: Desk) -
     empty = desk.folder / "empty"
     empty.mkdir()
     assert "holds no Terraform configuration" in desk.run("doctor", empty).out
+    (empty / "interlock.yaml").write_text(f"version: 1\nstates: {{s: {{directory: {broken.name}}}}}\n")
+    assert (
+        f"interlock doctor {empty / broken.name}    interlock.yaml lists 1 root module" in desk.run("doctor", empty).out
+    )

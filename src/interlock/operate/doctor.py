@@ -164,7 +164,7 @@ def _configuration(
     ref: StateRef | InterlockError,
 ) -> list[Checked]:
     """Say what a run would do with the configuration, or why it would refuse it."""
-    broken = _broken(directory)
+    broken = _broken(settings, directory)
     if broken:
         return broken
     if isinstance(ref, InterlockError):
@@ -183,7 +183,7 @@ def _configuration(
     ]
 
 
-def _broken(directory: Path) -> list[Checked]:
+def _broken(settings: Settings, directory: Path) -> list[Checked]:
     """Say what keeps the configuration from being read at all."""
     module = read_module(DiskTree(), str(directory))
     if not module.files and not module.problems:
@@ -193,11 +193,20 @@ def _broken(directory: Path) -> list[Checked]:
                 name="configuration",
                 result="problem",
                 text=text,
-                fix=_ELSEWHERE,
+                fix=_listed_root(settings) or _ELSEWHERE,
             )
         ]
     found = [f"{p.span.path}:{p.span.line}:{p.span.column}: {p.message}" for p in module.problems[:_PROBLEMS]]
     return [Checked(name="configuration", result="problem", text=text, fix="interlock lint") for text in found]
+
+
+def _listed_root(settings: Settings) -> str:
+    """Return the command that looks at the first root that interlock.yaml lists; empty when it lists none."""
+    roots = [one.directory for one in settings.states.values() if one.directory is not None]
+    if settings.path is None or not roots:
+        return ""
+    first = command("doctor", settings.path.parent / roots[0])
+    return f"{first}    interlock.yaml lists {amount(len(roots), 'root module')}"
 
 
 async def _site(ref: StateRef, open_home: OpenHome, directory: Path) -> list[Checked]:
