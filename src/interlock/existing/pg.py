@@ -157,7 +157,7 @@ class PgBackend:
 
     async def read_locks(self) -> tuple[TerraformLock, ...]:
         """See `ExistingBackend.read_locks`. The id is made of the session: its process and when it began."""
-        own = self._connection.info.backend_pid
+        own = await self._session()
         locks: dict[str, TerraformLock] = {}
         for number in await self._locked_numbers():
             for row in await self._rows(_HOLDERS, number):
@@ -256,6 +256,7 @@ class PgBackend:
 
     async def take_lock(self, info: LockInfo) -> HeldTerraformLock:
         """See `ExistingBackend.take_lock`. Our session holds it, so it goes when we end, however we end."""
+        await self._check_sessions()
         await self._make_table()
         number = await self._locked_number()
         await self._try_lock(number)
@@ -265,6 +266,51 @@ class PgBackend:
             await self._try_lock(number)
         own = TerraformLock(id=info.id, mechanism="pg", place=self._place(number), raw=render_lock_info(info))
         return HeldTerraformLock(info=info, locks=(own,))
+
+    async def _session(self) -> int:
+        """Return the process of our session at the server; behind a pooler the connection does not know it."""
+        return int((await self._rows("SELECT pg_backend_pid()"))[0][0])
+
+    async def _check_sessions(self) -> None:
+        """Refuse a pooler that lends a session for one transaction: a lock of it is everybody's who gets it next.
+
+        While somebody else has a session for a transaction, ours is either another one or was taken from us.
+
+        Raises:
+            UsageError: There is such a pooler.
+            BackendUnavailable: It gives no second session, so that nobody can tell.
+        """
+        own = await self._session()
+        if own == self._connection.info.backend_pid:
+            return  # nothing is between
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                is_kept = await self._keeps_session(own)
+        except TimeoutError as error:
+            raise BackendUnavailable(
+                f"{self.describe().address} cannot be locked",
+                why=f"the pooler in front of it gives no second session within {CONNECT_S} s",
+                fix="raise its pool size, or let conn_str (PG_CONN_STR) name PostgreSQL itself",
+            ) from error
+        if not is_kept:
+            raise UsageError(
+                f"{self.describe().address} cannot be locked",
+                why="a pooler in front of it lends sessions for one transaction, and Terraform's lock lives in one: "
+                "two would hold it at once",
+                fix="let conn_str (PG_CONN_STR) name PostgreSQL itself, or set the pooler's pool_mode to session",
+            )
+
+    async def _keeps_session(self, own: int) -> bool:
+        import psycopg
+
+        given = {**_CONNECTING, "autocommit": False}
+        try:
+            connecting = psycopg.AsyncConnection.connect(self._found.text("conn_str") or "", **given)
+            async with await connecting as other:
+                found = await (await other.execute("SELECT pg_backend_pid()")).fetchone()
+                return found is not None and found[0] != own and await self._session() == own
+        except psycopg.Error as error:
+            raise _translated(error, self.describe().address) from error
 
     async def _try_lock(self, number: int) -> None:
         """Take one lock; refuse as Terraform does while somebody has a lock under which rows are made.

@@ -174,13 +174,14 @@ def find_pooler() -> str | None:
 
 
 @contextmanager
-def pooler(server: PostgresServer, *, mode: str, size: int = 3) -> Iterator[int]:
+def pooler(server: PostgresServer, *, mode: str, size: int = 3, ignored: str = "") -> Iterator[int]:
     """Run a PgBouncer before a server for as long as the context lasts; yield its port.
 
     Args:
         server: The server.
         mode: `session`, `transaction` or `statement`.
         size: Connections to the server.
+        ignored: Parameters of a connection that it lets pass and forgets; it refuses others.
     """
     user = _user() if os.geteuid() == 0 else None
     folder, port = _folder(user), _free_port()
@@ -194,6 +195,7 @@ def pooler(server: PostgresServer, *, mode: str, size: int = 3) -> Iterator[int]
         "auth_type = any",
         f"pool_mode = {mode}",
         f"default_pool_size = {size}",
+        f"ignore_startup_parameters = {ignored}",
     ]
     lines[1] += " user=interlock"
     config = folder / "pgbouncer.ini"

@@ -12,7 +12,13 @@ from interlock.errors import AuthenticationFailed, BackendUnavailable, LockHeld,
 from interlock.existing import Found, TerraformLockMoved  # noqa: E402
 from interlock.existing.pg import PgBackend, _translated, creation_of_tofu, open_pg, shown_address  # noqa: E402
 from interlock.terraform.lockinfo import LockInfo, build_lock_info  # noqa: E402
-from interlock.testing.postgres import postgres_server, why_not  # noqa: E402
+from interlock.testing.postgres import (  # noqa: E402
+    PostgresServer,
+    pooler,
+    running_server,
+    why_no_pooler,
+    why_not,
+)
 
 needs_postgres = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 STATE = b'{"version": 4, "serial": 1}'
@@ -23,9 +29,14 @@ def found(conn: str, workspace: str = "default") -> Found:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres_server() as conn:
-        yield conn
+def cluster() -> Iterator[PostgresServer]:
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(cluster: PostgresServer) -> str:
+    return cluster.url
 
 
 @pytest.fixture
@@ -151,6 +162,28 @@ async def test_a_state_in_a_table_of_opentofus_choice_is_refused_and_not_taken_f
     other = Found(type="pg", settings={"conn_str": "postgres://h/d", "table_name": "mine"}, workspace="default")
     with pytest.raises(UsageError, match="not in the table"):
         await open_pg(other)
+
+
+@pytest.mark.promise("P1")
+@pytest.mark.skipif(bool(why_no_pooler()), reason=why_no_pooler() or "-")
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+async def test_a_pooler_that_lends_sessions_for_a_transaction_never_lets_two_hold(
+    cluster: PostgresServer, mode: str
+) -> None:
+    with pooler(cluster, mode=mode, size=5, ignored="options") as port:
+        through = cluster.url.replace(f":{cluster.port}/", f":{port}/")
+        first, second = [await open_pg(found(through)) for _ in range(2)]
+        if mode == "transaction":
+            with pytest.raises(UsageError, match="cannot be locked"):
+                await first.take_lock(info())
+        else:
+            held = await first.take_lock(info())
+            assert await first.read_locks() == ()  # its own is nobody else's
+            with pytest.raises(LockHeld):
+                await second.take_lock(info())
+            await first.give_lock(held)
+        await first.close()
+        await second.close()
 
 
 @needs_postgres
