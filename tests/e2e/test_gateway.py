@@ -175,6 +175,26 @@ async def test_a_run_that_asks_past_the_gateway_is_lent_a_token_that_is_told_fir
         assert [await status(one), await status(two), await status(f"{site.address.url}/c/other")] == [200, 401, 401]
 
 
+@pytest.mark.promise("P4")
+@pytest.mark.parametrize("is_fenced", [True, False])
+async def test_a_lent_token_ends_with_the_run_and_once_the_run_is_fenced(is_fenced: bool) -> None:
+    lent: list[str] = []
+    current = {"run1": True}
+    async with opened(lent=lent) as site:
+        url = site.run(is_current=lambda run: current[run])
+        shown = {"Authorization": basic_header(CREDENTIALS)}
+        form = {"grant_type": "client_credentials"}
+        async with site.client.post(f"{url}/oauth/token", data=form, headers=shown) as answer:
+            assert [(await answer.json())["access_token"]] == lent
+        assert site.simulation.login.knows(lent[0])
+        if is_fenced:
+            current["run1"] = False
+            assert (await site.call("POST", f"{url}/api/v2/routing/skills", {"name": "x"}))[0] == 409
+            await until(lambda: not site.simulation.login.knows(lent[0]))
+    assert not site.simulation.login.knows(lent[0])
+    assert writes(site.simulation, "DELETE", "/api/v2/tokens/me") == 1
+
+
 async def prompt_resource(site: Site, url: str) -> tuple[str, str]:
     """Make a prompt with one language; return the path of that and where its file goes."""
     prompt = (await site.call("POST", f"{url}/api/v2/architect/prompts", {"name": "Hello"}))[1]["id"]

@@ -11,11 +11,13 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 
+from interlock.gateway.oauth import Secret
+
 _LENT_MAX = 4096
 
 
 class Lending:
-    """The tokens that were lent; digests are kept, so that none can be read here.
+    """The tokens that were lent.
 
     Args:
         told: Told of each token before a run gets it, so that it can be hidden in what is shown.
@@ -24,14 +26,23 @@ class Lending:
     def __init__(self, told: Callable[[str], None]) -> None:
         self._told = told
         self._subjects: OrderedDict[bytes, str] = OrderedDict()
+        self._given: OrderedDict[bytes, Secret] = OrderedDict()
 
     def lend(self, token: str, subject: str) -> str:
         """Note for whom a token is, and return it."""
         self._told(token)
         self._subjects[_digest(token)] = subject
-        if len(self._subjects) > _LENT_MAX:
-            self._subjects.popitem(last=False)
+        self._given[_digest(token)] = Secret(token)
+        for kept in (self._subjects, self._given):
+            if len(kept) > _LENT_MAX:
+                kept.popitem(last=False)
         return token
+
+    def take_given(self) -> tuple[Secret, ...]:
+        """Return the tokens that are to be ended, and keep them no longer; for whom they were stays known."""
+        given = tuple(self._given.values())
+        self._given.clear()
+        return given
 
     def read(self, token: str) -> str | None:
         """Return for whom a token was; None for any other."""

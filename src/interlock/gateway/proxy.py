@@ -82,6 +82,8 @@ CHUNK_SENT_S = 30.0
 """Longest time for a client to take one piece of an answer."""
 REPLY_S = 60.0
 """Longest wait for the API's answer. A less patient client leaves; its write goes on, and it may come back for that."""
+END_LENT_S = 5.0
+"""Longest time for lent tokens to be ended."""
 FLOWS_COUNTED_MAX = 4096
 """Most runs and clients whose answers are counted by name."""
 _PIECE = 64 * 1024
@@ -242,6 +244,7 @@ class Proxy:
         self._relays = means.relays
         self._always_401: dict[str, float] = {}
         self._good: dict[int, tuple[int, float]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP is refused."""
@@ -307,6 +310,44 @@ class Proxy:
         ending = await self._fly(call, flight)
         _discard_rest(ending)
         return ending
+
+    async def end_lent(self) -> None:
+        """End the tokens that runs were lent, within `END_LENT_S`: past the gateway nothing else stops their calls.
+
+        One that cannot be ended, or for which there is no budget, ends by itself.
+        """
+        if self._lending is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_LENT_S):
+                for token in self._lending.take_given():
+                    await self._end_token(token)
+
+    async def _end_token(self, token: Secret) -> None:
+        now_s = self._clock.monotonic()
+        needs = self._turnstile.admission.rules.needs("DELETE", _OWN_TOKEN, "")
+        leave = await self._turnstile.enter(
+            Ask(
+                flow="gateway",
+                priority=Priority.APPLY,
+                needs=needs,
+                arrived_s=now_s,
+                deadline_s=now_s + END_LENT_S,
+                memory=b"",
+                only=None,
+            )
+        )
+        if not isinstance(leave, Grant):
+            return
+        finished = Finished(withdrawn=True)
+        try:
+            reply = await self._upstream.send(
+                "DELETE", _OWN_TOKEN, headers=[], body=b"", bearer=token.value, limit_s=END_LENT_S
+            )
+            finished = self._finished(reply)
+            _discard(reply)
+        finally:
+            self._turnstile.leave(leave, finished)
 
     async def _ready(self, send: Send) -> None:
         """Answer a probe, which shows no secret: it learns whether, and not what the login service said."""
@@ -514,6 +555,10 @@ class Proxy:
 
     def _fenced(self, run: str, method: str, path: str) -> Answer:
         self.tally.fenced += 1
+        if self._lending is not None:
+            ending = asyncio.create_task(self.end_lent(), name="gateway ends lent tokens")
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
         self._report(Event(kind="fenced", run=run, method=method, path=path))
         return answers.fenced(run, correlation=self._ids.fresh())
 

@@ -84,7 +84,8 @@ class Terms:
         runs_only: Serve runs under their prefixes and nobody else: no named client, no probe.
         takes_files: Runs send files here that the API wants elsewhere, see `files.py`. Only where they know the gateway
             by its own address.
-        lends_token: Runs get an access token when they log in, and not a placeholder, see `lending.py`.
+        lends_token: Runs get an access token when they log in, and not a placeholder, see `lending.py`. It is ended
+            with the gateway, or once a run that lost its lock calls.
         names: Names by which clients may address it, besides those of loopback.
         placeholder_key: At least 32 bytes, the same in all replicas; None for one made from the credentials, or with
             `runs_only` for a fresh one.
@@ -411,6 +412,8 @@ class Gateway:
 
     async def aclose(self) -> None:
         """Take no more calls, let those under way end within `DRAIN_S`, give budgets back."""
+        if self._is_open:
+            await self._proxy.end_lent()
         self._turnstile.close()
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
