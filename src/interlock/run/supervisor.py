@@ -110,7 +110,13 @@ _DAMAGED = "state-corrupt"  # the cause that a Terraform's words for an encrypte
 _ERROR_LINES = 200  # of what a failed command said
 _NAMED = 5  # objects in one sentence
 _TAINTED = "tainted"  # Terraform's reason for a replacement
-_INIT_WORDS = ("Module not installed", "Inconsistent dependency lock file", "Required plugins are not installed")
+_INIT_WORDS = (
+    "Module not installed",
+    "Module source has changed",  # with a variable, which no file shows: Terraform 1.15, OpenTofu
+    "Module version requirements have changed",
+    "Inconsistent dependency lock file",
+    "Required plugins are not installed",
+)
 
 
 class Hands(Struct, frozen=True, kw_only=True):

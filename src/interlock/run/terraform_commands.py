@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -59,6 +59,8 @@ REHEARSAL = "rehearsal"
 _OLDEST_TOFU = "1.6.0"  # written into the empty state; an OpenTofu refuses states of newer ones
 
 
+_NO_VALUE = "No value for required variable"
+"""Source: docs/facts/opentofu.md#tofu-11."""
 _AS_DATA = frozenset({"show", "told"})
 """Commands whose output is a plan's JSON."""
 _MODES: dict[Operation, PlanMode] = {
@@ -250,6 +252,7 @@ class TerraformCommands:
     _asking: asyncio.Task[None] | None = None
     _standbys: dict[str, asyncio.Task[Standby | None]] = field(default_factory=dict)
     _is_to_stop: bool = False
+    _wants_values: bool = False
     _readers: list[Running] = field(default_factory=list)
     _said_unprotected: bool = False
     _log: TraceLog = field(init=False)
@@ -293,7 +296,7 @@ class TerraformCommands:
     async def _init(self) -> None:
         self.journal.tell(InitEntry(binary=self.binary.name))
         with self._without_state():
-            outcome = await self._run("init", Verb.INIT, Options(extra=(*self._init_flags(), *self._asked)))
+            outcome = await self._run("init", Verb.INIT, Options(extra=(*self._init_flags(), *self._flags.values)))
         if outcome.ended.code != 0:
             output = (self.run_folder / "init.jsonl").read_text(errors="replace") + "\n" + outcome.text
             if not is_only_override(output, _cli_config(self.environ)):
@@ -310,8 +313,8 @@ class TerraformCommands:
         """See `Commands.begin_state`."""
         file = self.run_folder / "begin.tfstate"
         file.write_bytes(render_document(empty_document(lineage=lineage, terraform_version=_OLDEST_TOFU)))
-        options = Options(lock=self.access.lock, file=str(file), extra=self._asked)
-        outcome = await self._run("begin", Verb.STATE_PUSH, options)
+        options = Options(lock=self.access.lock, file=str(file))
+        outcome = await self._offering(lambda: self._run("begin", Verb.STATE_PUSH, self._with_asked(options)))
         if outcome.ended.code != 0:
             raise self.diagnose(outcome.events, outcome.text)
 
@@ -347,7 +350,8 @@ class TerraformCommands:
         """See `Commands.show`."""
         shown = self.run_folder / "show.jsonl"
         try:
-            outcome = await self._run("show", Verb.SHOW, Options(json=True, file=str(plan), extra=self._asked))
+            options = Options(json=True, file=str(plan))
+            outcome = await self._offering(lambda: self._run("show", Verb.SHOW, self._with_asked(options)))
             if outcome.ended.code != 0:
                 raise self.diagnose(outcome.events, outcome.text)
             return await asyncio.to_thread(shown.read_bytes)
@@ -360,10 +364,10 @@ class TerraformCommands:
         own = self.run_folder / SHOWN_PLAN  # an apply takes the plan's own name away when it begins; see standby.py
         try:
             _link(plan, own)
-            if why := await self._beside("told", Options(json=True, file=str(own), extra=self._asked)):
+            if why := await self._beside("told", Options(json=True, file=str(own))):
                 return why
             secrets = await asyncio.to_thread(self._keep_document, told)
-            if why := await self._beside("rendered", Options(file=str(own), extra=self._asked)):
+            if why := await self._beside("rendered", Options(file=str(own))):
                 return why
             await asyncio.to_thread(self._keep_text, printed, secrets)
         except InterlockError as error:
@@ -396,6 +400,11 @@ class TerraformCommands:
         Raises:
             StopRequested: It was killed, or not begun: nobody wants to know any more.
         """
+        outcome = await self._offering(lambda: self._read_beside(name, self._with_asked(options)))
+        failed = outcome.ended.code != 0
+        return str(self.diagnose(outcome.events, outcome.text).what) if failed else ""
+
+    async def _read_beside(self, name: str, options: Options) -> Outcome:
         self._check()
         argv, environ = self._line(Verb.SHOW, options)
         # Without the lock that says the run lives: who finds two holders of it cannot tell which is its Terraform.
@@ -415,8 +424,7 @@ class TerraformCommands:
         finally:
             self._readers.remove(running)
         self._check()
-        failed = outcome.ended.code != 0
-        return str(self.diagnose(outcome.events, outcome.text).what) if failed else ""
+        return outcome
 
     async def generate(self, blocks: str, addresses: tuple[str, ...]) -> Generated:
         """See `Commands.generate`."""
@@ -448,8 +456,22 @@ class TerraformCommands:
 
     @property
     def _asked(self) -> tuple[str, ...]:
-        """Return the flags with values that every command needs: OpenTofu's encryption may refer to variables."""
-        return self._flags.values if self.order.encryption_asks else ()
+        """Return the flags with values that every command needs.
+
+        OpenTofu's encryption may refer to variables, and so may the source of a module. Older releases refuse them.
+        """
+        return self._flags.values if self.order.encryption_asks or self._wants_values else ()
+
+    def _with_asked(self, options: Options) -> Options:
+        return msgspec.structs.replace(options, extra=self._asked)
+
+    async def _offering(self, run: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Run a command without the values that the plan had; once one says that it wants them, they get them."""
+        outcome = await run()
+        if self._asked or not self._flags.values or outcome.ended.code == 0 or _NO_VALUE not in outcome.text:
+            return outcome
+        self._wants_values = True
+        return await run()
 
     def _asked_again(self, plan: Path) -> bool:
         """Say whether an apply needs the values that the plan was made with."""

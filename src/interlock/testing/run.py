@@ -104,9 +104,10 @@ CUT = STOPPING + line("log", "Two interrupts received. Exiting immediately.") + 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a command ends: what it says, its exit code or minus a signal, and whether it stores a state."""
+    """How a command ends: what it says and warns, its exit code or minus a signal, and whether it stores a state."""
 
     says: bytes = b""
+    warns: bytes = b""
     code: int = 0
     stores: bool = False
 
@@ -255,6 +256,7 @@ class FakeProcess:
         self._terraform.living.pop(self.name.pid)
         self._terraform.diary.note(f"end:{self.label}")
         self._output.write_bytes(ending.says)
+        self._output.with_suffix(".err").write_bytes(ending.warns)
         if ending.stores:
             self._terraform.access.write()
         if ending.code in (0, 2):

@@ -739,6 +739,19 @@ async def test_a_stopped_init_is_not_kept_for_later_runs(tmp_path: Path) -> None
     await check_laws(scene)
 
 
+@pytest.mark.parametrize("summary", ["Module source has changed", "Module version requirements have changed"])
+async def test_a_kept_initialisation_with_a_module_from_elsewhere_is_done_again(tmp_path: Path, summary: str) -> None:
+    scene = Scene(tmp_path)
+    changed = {"severity": "error", "summary": summary, "detail": ""}
+    planned = scene.terraform.ends["plan"]
+    scene.terraform.ends["plan"] = Ending(says=line("diagnostic", diagnostic=changed), code=1)
+    scene.diary.meets["start:plan#2"] = lambda: scene.terraform.ends.update(plan=planned)
+    assert await scene.run() == 0
+    started = [process.label for process in scene.terraform.started]
+    assert started[:4] == ["init", "plan", "init", "plan"]
+    await check_laws(scene)
+
+
 PASSES = TerraformFailed("the API was busy", fix="again", category="api-rate-limit")
 BUSY = Ending(says=error_line("429"), code=1)
 

@@ -19,7 +19,7 @@ from interlock.run.transcript import Journal, read
 from interlock.run.workspace import open_workspace
 from interlock.terraform.events import AnyEvent
 from interlock.testing.clock import START, FakeClock
-from interlock.testing.run import Diary, Ending, FakeDoor, FakeTerraform, error_line
+from interlock.testing.run import SHOWN, Diary, Ending, FakeDoor, FakeTerraform, error_line
 
 RUN = "r1"
 
@@ -153,6 +153,43 @@ async def test_variables_are_given_to_the_plan_and_not_again_to_its_apply(tmp_pa
     planned, applied = scene.terraform.started
     assert planned.environ["TF_VAR_password"] == "hunter2"
     assert "TF_VAR_password" not in applied.environ
+
+
+WANTS = """
+Error: Couldn't show local plan
+
+Plan read error: No value for required variable: The root module input
+variable "which" is not set, and has no default value. Use a -var or
+-var-file command line argument to provide a value for this variable.
+"""
+"""What Terraform 1.15.5 wrote on a plan whose module's source has a variable (docs/facts/opentofu.md#tofu-11)."""
+
+
+@pytest.mark.parametrize("name", ["show", "told"])
+async def test_a_plan_whose_reader_wants_the_values_of_the_plan_is_read_with_them(tmp_path: Path, name: str) -> None:
+    scene = Scene(tmp_path, flags=("-var-file=prod.tfvars",))
+    scene.terraform.ends[name] = Ending(warns=WANTS.encode(), code=1)
+    scene.diary.meets[f"start:{name}#2"] = lambda: scene.terraform.ends.update({name: Ending(says=SHOWN)})
+    assert await scene.each()[name]() in ("", SHOWN)
+    given = [(each.label, "-var-file=prod.tfvars" in each.argv) for each in scene.terraform.started]
+    assert given[:2] == [(name, False), (name, True)]
+    assert all(has for _, has in given[1:])
+
+
+async def test_a_plan_that_cannot_be_read_for_another_reason_is_read_once(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, flags=("-var-file=prod.tfvars",))
+    scene.terraform.ends["show"] = Ending(warns=b"Error: Failed to read the given file as a plan", code=1)
+    with pytest.raises(TerraformFailed):
+        await scene.commands.show(scene.plan)
+    assert len(scene.terraform.started) == 1
+
+
+async def test_init_gets_the_values_on_which_the_sources_of_modules_may_depend(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, flags=("-var-file=prod.tfvars", "-target=a.b"))
+    await scene.commands.initialise()
+    (init,) = scene.terraform.started
+    assert "-var-file=prod.tfvars" in init.argv
+    assert "-target=a.b" not in init.argv
 
 
 async def test_what_the_gateway_needs_is_given_from_its_opening_on(tmp_path: Path) -> None:
