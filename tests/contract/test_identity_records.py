@@ -69,7 +69,7 @@ async def test_rules_are_kept_once_and_one_issuer_has_one_set_of_keys(replicas: 
     import msgspec
 
     again = msgspec.structs.replace(RULE, made_by="ben", made_at=replicas[0].clock.now())
-    assert await there.add(again) == (RULE, False), "asked twice, as when the answer was lost"
+    assert await there.add(again) == RULE, "asked twice, as when the answer was lost"
     with pytest.raises(UsageError):
         await there.add(msgspec.structs.replace(RULE, states="**"))
     other = msgspec.structs.replace(RULE, name="b", issuer=Issuer(url=RULE.issuer.url, algorithms=("ES256",)))

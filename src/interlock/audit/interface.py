@@ -22,6 +22,10 @@ class Audit(Protocol):
         """See `AuditLog.append`."""
         ...
 
+    async def announce(self, action: str, *, subject: str, by: str, facts: Mapping[str, Fact]) -> Entry:
+        """See `AuditLog.announce`."""
+        ...
+
     async def entries(self, *, subject: str | None = None) -> tuple[Entry, ...]:
         """See `AuditLog.entries`."""
         ...

@@ -13,7 +13,6 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 
 import msgspec
 
@@ -117,23 +116,37 @@ class AuditLog:
                 return entry
         raise BackendUnavailable("the audit log was not written", why="others wrote at the same time", fix="try again")
 
-    async def append_missing(
-        self, action: str, *, subject: str, by: str, facts: Mapping[str, Fact], since: datetime | None
-    ) -> None:
-        """Write an entry about an act that was found done, unless it stands there.
+    async def announce(self, action: str, *, subject: str, by: str, facts: Mapping[str, Fact]) -> Entry:
+        """Write an entry about an act that is done next; return the one that stands there from an attempt before.
 
-        Whoever did it may have been killed before it was written down.
+        Such an attempt was ended between its entry and the act: what else is done to the subject has an entry too, so
+        the newest one about it would be another. Facts that would be the same the next time say what is replaced.
 
         Args:
             action: See `append`.
             subject: See `append`.
             by: See `append`.
             facts: See `append`.
-            since: When it was done, as what it left says; None when it does not say.
+
+        Raises:
+            UsageError: See `append`.
+            BackendUnavailable: See `append`; the act must not be done.
         """
-        known = await self.entries(subject=subject)
-        if not any(each.action == action and (since is None or each.at >= since) for each in known):
-            await self.append(action, subject=subject, by=by, facts=facts)
+        newest = await self._newest_about(subject)
+        if newest is not None and (newest.action, newest.by) == (action, by):
+            said = {name: newest.facts.get(name) for name in facts}
+            if said == _as_read(facts):
+                return newest
+        return await self.append(action, subject=subject, by=by, facts=facts)
+
+    async def _newest_about(self, subject: str) -> Entry | None:
+        """Return the newest entry about a subject, if it is one of the newest of all: a second one does no harm."""
+        newest: Entry | None = None
+        async for stored in self._walk(_key(max(await self._hint() - _PAGE, 0))):
+            if stored.value is not None and not stored.why:
+                entry = decode(stored.value)
+                newest = entry if entry.subject == subject else newest
+        return newest
 
     async def entries(self, *, subject: str | None = None) -> tuple[Entry, ...]:
         """Return all entries that can be read, oldest first, or those about one subject; see `damaged`."""
@@ -366,6 +379,11 @@ def _noted_end(end: Record) -> Head | None:
     except msgspec.MsgspecError:
         return None
     return find_head(f"{said.get('number')}:{said.get('digest')}")
+
+
+def _as_read(facts: Mapping[str, Fact]) -> dict[str, Fact]:
+    """Return facts as a written entry has them: a tuple is a list there."""
+    return msgspec.json.decode(msgspec.json.encode(facts), type=dict[str, Fact])
 
 
 def _key(number: int) -> str:

@@ -14,7 +14,9 @@ from interlock.errors import UsageError, command
 from interlock.home.embedded import open_home, read_settings
 
 if TYPE_CHECKING:
+    from interlock.audit.entry import Fact
     from interlock.home.embedded import EmbeddedHome
+    from interlock.store.sealing import Ring
     from interlock.store.vault import Tally, Vault
 
 
@@ -98,11 +100,13 @@ async def rotate(store: str | None) -> EncryptionStatus:
         UsageError: The store is not encrypted, or no given key opens it.
     """
     async with _vault(store) as (vault, home):
-        await vault.rotate()
-        done = _status(vault)
-        facts = {"keys": ", ".join(done.masters), "data_key": done.data_key}
-        await home.audit.append("encryption-rotated", subject="store", by=home.me, facts=facts)
-        return done
+
+        async def before(ring: Ring, _version: int) -> None:
+            facts = {"keys": ", ".join(ring.masters), "data_key": ring.current.id}
+            await home.audit.announce("encryption-rotated", subject="store", by=home.me, facts=facts)
+
+        await vault.rotate(before=before)
+        return _status(vault)
 
 
 _RETIRED = "encryption-key-retired"
@@ -115,10 +119,12 @@ async def retire(store: str | None, master_id: str) -> EncryptionStatus:
         UsageError: It is in use, or not one of the store.
     """
     async with _vault(store) as (vault, home):
-        await vault.retire(master_id)
-        noted = await home.audit.entries(subject="store")
-        if not any(each.action == _RETIRED and each.facts.get("key") == master_id for each in noted):
-            await home.audit.append(_RETIRED, subject="store", by=home.me, facts={"key": master_id})
+
+        async def before(_ring: Ring, version: int) -> None:
+            facts: dict[str, Fact] = {"key": master_id, "record_version": version}
+            await home.audit.announce(_RETIRED, subject="store", by=home.me, facts=facts)
+
+        await vault.retire(master_id, before=before)
         return _status(vault)
 
 

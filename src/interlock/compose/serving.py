@@ -177,14 +177,11 @@ def server_app(
 async def _first_token(home: EmbeddedHome) -> str:
     """Return the first token of an empty store, "" for any other; only once requests are taken: it is told once."""
     from interlock.rights.book import TokenBook
-    from interlock.server.identity.endpoints import told_created
+    from interlock.server.identity.endpoints import telling_of_token
 
-    made = await TokenBook(home.store.records, home.clock, home.ids).first()
-    if made is None:
-        return ""
-    token, text = made
-    await told_created(home.audit, token, by=token.made_by)
-    return text.whole()
+    book = TokenBook(home.store.records, home.clock, home.ids)
+    made = await book.first(before=telling_of_token(home.audit))
+    return "" if made is None else made[1].whole()
 
 
 def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> list[AnyEndpoint]:

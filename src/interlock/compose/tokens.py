@@ -12,7 +12,6 @@ import msgspec
 from interlock.compose.homes import at_home, settings_here
 from interlock.errors import BackendUnavailable, UsageError, command
 from interlock.home.embedded import open_home
-from interlock.instants import span
 from interlock.rights import Role
 
 if TYPE_CHECKING:
@@ -51,10 +50,10 @@ async def create(
     Raises:
         InterlockError: See `TokenBook.create` and `open_home`; at a server what it refuses.
     """
-    from interlock.server.identity.endpoints import TokenMade, TokenWanted, told_created, told_token
+    from interlock.server.identity.endpoints import TokenMade, TokenWanted, made_token, told_token
 
+    wanted = TokenWanted(role=role, states=states, note=note, lasts_s=lifetime_s)
     if is_at_server(store, os.environ):
-        wanted = TokenWanted(role=role, states=states, note=note, lasts_s=lifetime_s)
         async with at_server(os.environ) as line:
             # Once: a token whose answer was lost is one that nobody knows; a second one would hide it.
             try:
@@ -65,9 +64,7 @@ async def create(
                 raise _perhaps_made(error) from error
             return made.about, made.token
     async with _book(store, os.environ) as (book, home):
-        lifetime = None if lifetime_s is None else span(lifetime_s)
-        token, text = await book.create(role, states=states, note=note, by=home.me, lifetime=lifetime)
-        await told_created(home.audit, token, by=home.me)
+        token, text = await made_token(book, home.audit, wanted, by=home.me)
         return told_token(token), text.whole()
 
 
@@ -105,7 +102,7 @@ async def revoke(store: str | None, token_id: str) -> TokenTold:
     Raises:
         UsageError: There is none.
     """
-    from interlock.server.identity.endpoints import TokenTold, told_token
+    from interlock.server.identity.endpoints import TokenTold, revoked_token, told_token
 
     if is_at_server(store, os.environ):
         async with at_server(os.environ) as line:
@@ -113,9 +110,7 @@ async def revoke(store: str | None, token_id: str) -> TokenTold:
             return told
     async with _book(store, os.environ) as (book, home):
         try:
-            token = await book.revoke(token_id)
+            return told_token(await revoked_token(book, home.audit, token_id, by=home.me))
         except UsageError as error:
             error.fix = command("token", "ls", *_store_words(store, home))
             raise
-        await home.audit.append("token-revoked", subject=token.id, by=home.me, facts={"role": token.role.value})
-        return told_token(token)

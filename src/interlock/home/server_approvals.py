@@ -15,6 +15,7 @@ from interlock.api.approvals import (
 from interlock.clock import Clock
 from interlock.home.line import BULK_S, Line
 from interlock.policy.approval import Approval, Decision, Kind
+from interlock.store.before import Before, nothing_before
 from interlock.store.blobs import BlobMissing
 
 _NOTHING = 204
@@ -41,8 +42,9 @@ class ServerApprovals:
         """See `Approvals.now`."""
         return self._clock.now()
 
-    async def ask(self, approval: Approval) -> Approval:
+    async def ask(self, approval: Approval, *, before: Before[Approval] = nothing_before) -> Approval:
         """See `Approvals.ask`."""
+        del before
         return await self._one("POST", "/approvals", {"state": approval.state}, approval)
 
     async def keep(self, plan: bytes, approval: Approval) -> None:
@@ -78,13 +80,17 @@ class ServerApprovals:
         told: ToldApproval = await self._line.ask_for(ToldApproval, "POST", "/approvals/find", sends=sought)
         return told.approval
 
-    async def decide(self, name: str, decision: Decision, *, digest: str = "") -> Approval:
+    async def decide(
+        self, name: str, decision: Decision, *, digest: str = "", before: Before[Approval] = nothing_before
+    ) -> Approval:
         """See `Approvals.decide`. Who it is, and when, the server says."""
+        del before
         said = Decided(verdict=decision.verdict.value, reason=decision.reason, digest=digest)
         return await self._one("POST", "/approvals/decide", {"id": name}, said)
 
-    async def use(self, name: str, *, by: str, digest: str) -> Approval:
+    async def use(self, name: str, *, by: str, digest: str, before: Before[Approval] = nothing_before) -> Approval:
         """See `Approvals.use`. Asked again with the same run when the answer was lost: it is used once."""
+        del before
         return await self._one("POST", "/approvals/use", {"id": name}, Use(by=by, digest=digest))
 
     async def replace(self, name: str, *, by: str) -> Approval:

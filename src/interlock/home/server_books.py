@@ -32,6 +32,7 @@ from interlock.home.line import ANSWER_S, BULK_S, Line
 from interlock.ids import Ids
 from interlock.policy.policy import Policy
 from interlock.store import BlobMissing, Mismatch, Record
+from interlock.store.before import Before, nothing_before
 from interlock.store.records import LIST_LIMIT_MAX
 
 PAGE_MAX: Final = 500
@@ -194,8 +195,11 @@ class ServerPolicies:
         told: ToldPolicies = await self._line.ask_for(ToldPolicies, "GET", "/policies")
         return told.policies
 
-    async def replace(self, policies: tuple[Policy, ...]) -> tuple[Policy, ...]:
+    async def replace(
+        self, policies: tuple[Policy, ...], *, before: Before[tuple[Policy, ...]] = nothing_before
+    ) -> tuple[Policy, ...]:
         """See `PolicyKeeper.replace`."""
+        del before
         asked = ToldPolicies(policies=policies)
         told: ToldPolicies = await self._line.ask_for(ToldPolicies, "PUT", "/policies", sends=asked)
         return told.policies
@@ -228,6 +232,10 @@ class ServerAudit:
         if self._told is not None and written.head is not None:
             self._told(written.head)
         return written.entry
+
+    async def announce(self, action: str, *, subject: str, by: str, facts: Mapping[str, Fact]) -> Entry:
+        """See `Audit.announce`. What was told before under another name is told again."""
+        return await self.append(action, subject=subject, by=by, facts=facts)
 
     async def entries(self, *, subject: str | None = None) -> tuple[Entry, ...]:
         """See `Audit.entries`."""

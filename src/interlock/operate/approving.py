@@ -36,12 +36,12 @@ async def decide(
     who = who or home.person
     now = home.clock.now()
     decision = Decision(who=who, verdict=verdict, reason=reason.strip(), at=now, via=via)
-    before = await home.approvals.get(name)
-    after = await home.approvals.decide(name, decision, digest=digest)
-    if not home.approvals.writes_down and len(after.decisions) > len(before.decisions):
+
+    async def before(after: Approval, _version: int) -> None:
         facts = {"request": name, "digest": after.digest, "reason": decision.reason, "via": via, "what": after.what}
-        await home.audit.append(_ACTIONS[verdict], subject=own_address(after.state), by=who, facts=facts)
-    return after
+        await home.audit.announce(_ACTIONS[verdict], subject=own_address(after.state), by=who, facts=facts)
+
+    return await home.approvals.decide(name, decision, digest=digest, before=before)
 
 
 async def requests(home: Home, *, state: str | None, everything: bool) -> tuple[tuple[Approval, ...], tuple[str, ...]]:

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from interlock.audit.entry import Fact
+from interlock.audit.interface import Audit
 from interlock.home.policies import all_policies, joined_policies
 from interlock.policy.policy import Layer, Policies, Policy
 from interlock.policy.reading import parse_policies, zone
 from interlock.policy.windows import Held, find_hold
+from interlock.store.before import Before
 
 if TYPE_CHECKING:
     from interlock.home.interface import Home
 
 
-__all__ = ["all_policies", "as_document", "policies_of", "put_own", "replace_own", "set_facts"]
+__all__ = ["all_policies", "as_document", "policies_of", "put_own", "replace_own", "telling_of_policies"]
 
 
 async def policies_of(state: str, home: Home) -> tuple[Policies, Held | None]:
@@ -46,16 +48,26 @@ async def put_own(policies: tuple[Policy, ...], home: Home, *, source: str, who:
         source: Where they are from.
         who: Who does; empty for the person of the home.
     """
-    older = await home.policies.replace(policies)
-    if home.policies.writes_down:
-        return
-    facts = set_facts(older, policies, source=source)
-    await home.audit.append("policies-set", subject="policies", by=who or home.person, facts=facts)
+    said = telling_of_policies(home.audit, policies, by=who or home.person, source=source)
+    await home.policies.replace(policies, before=said)
 
 
-def set_facts(before: Sequence[Policy], after: Sequence[Policy], *, source: str) -> dict[str, Fact]:
-    """Return what the audit log keeps of a change to the home's own policies."""
-    return {"before": [_line(one) for one in before], "after": [_line(one) for one in after], "file": source}
+def telling_of_policies(log: Audit, after: Sequence[Policy], *, by: str, source: str) -> Before[tuple[Policy, ...]]:
+    """Return what says in the audit log that a home's own policies are replaced.
+
+    Args:
+        log: The log.
+        after: The new policies.
+        by: Who replaces.
+        source: Where the new ones are from.
+    """
+
+    async def before(older: tuple[Policy, ...], version: int) -> None:
+        lines = {"before": [_line(one) for one in older], "after": [_line(one) for one in after]}
+        facts: dict[str, Fact] = {**lines, "file": source, "record_version": version}
+        await log.announce("policies-set", subject="policies", by=by, facts=facts)
+
+    return before
 
 
 def _line(policy: Policy) -> str:

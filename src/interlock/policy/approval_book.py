@@ -16,6 +16,7 @@ from interlock.policy.approval import OPEN, Approval, Decision, Kind, Standing, 
 from interlock.policy.approval import decided as with_decision
 from interlock.policy.approval import replaced as with_replaced
 from interlock.policy.approval import used as with_use
+from interlock.store.before import Before, nothing_before
 from interlock.store.blobs import BlobStore, blob_digest
 from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record, RecordStore
 
@@ -72,13 +73,16 @@ class ApprovalBook:
             raise UsageError(f"request {approval.id} has no plan", fix=command("approvals", "show", approval.id))
         return await self._blobs.get(approval.plan.blob)
 
-    async def ask(self, approval: Approval) -> Approval:
+    async def ask(self, approval: Approval, *, before: Before[Approval] = nothing_before) -> Approval:
         """Write a new request down, and return it. Asking again with the same one is fine.
 
         Raises:
             UsageError: There is another one of this name.
         """
         value = encode(approval)
+        there = await self._record(approval.id)
+        if there is None:
+            await before(approval, 0)
         try:
             await self._records.swap(_key(approval.id), expected=None, value=value)
         except Mismatch as error:
@@ -131,19 +135,21 @@ class ApprovalBook:
         open_ones = [one for one in fits if standing(one, now) in OPEN]
         return max(open_ones, key=lambda one: (standing(one, now) is Standing.APPROVED, one.asked_at), default=None)
 
-    async def decide(self, name: str, decision: Decision, *, digest: str = "") -> Approval:
+    async def decide(
+        self, name: str, decision: Decision, *, digest: str = "", before: Before[Approval] = nothing_before
+    ) -> Approval:
         """Add what a person said; see `approval.decided` for what it raises."""
-        after = await self._change(name, lambda one: with_decision(one, decision, digest=digest))
+        after = await self._change(name, lambda one: with_decision(one, decision, digest=digest), before)
         if standing(after, self.now()) is Standing.REJECTED:
             await self._drop_plan(after)
         return after
 
-    async def use(self, name: str, *, by: str, digest: str) -> Approval:
+    async def use(self, name: str, *, by: str, digest: str, before: Before[Approval] = nothing_before) -> Approval:
         """Use a request up, before anything is changed; see `approval.used` for what it raises.
 
         Its plan goes, since nobody can apply it again; the run has it. A failure at that costs nothing but room.
         """
-        after = await self._change(name, lambda one: with_use(one, by=by, digest=digest, now=self.now()))
+        after = await self._change(name, lambda one: with_use(one, by=by, digest=digest, now=self.now()), before)
         with suppress(InterlockError):
             await self._drop_plan(after)
         return after
@@ -154,15 +160,18 @@ class ApprovalBook:
         await self._drop_plan(after)
         return after
 
-    async def _change(self, name: str, change: Callable[[Approval], Approval]) -> Approval:
+    async def _change(
+        self, name: str, change: Callable[[Approval], Approval], before: Before[Approval] = nothing_before
+    ) -> Approval:
         for _ in range(_SWAPS_MAX):
             record = await self._record(name)
             if record is None:
                 raise _unknown(name)
-            before = decode(record.value, name)
-            after = change(before)
-            if after is before:
+            known = decode(record.value, name)
+            after = change(known)
+            if after is known:
                 return after
+            await before(after, record.version)
             value = encode(after)
             try:
                 await self._records.swap(record.key, expected=record.version, value=value)

@@ -6,10 +6,14 @@ from datetime import datetime
 from typing import Protocol
 
 from interlock.policy.approval import Approval, Decision, Kind
+from interlock.store.before import Before, nothing_before
 
 
 class Approvals(Protocol):
-    """Requests for approval; `ApprovalBook` is the one over a store, and says what each raises."""
+    """Requests for approval; `ApprovalBook` is the one over a store, and says what each raises.
+
+    `before` is told a request as it is about to be written, unless whoever keeps it writes that down (`writes_down`).
+    """
 
     @property
     def writes_down(self) -> bool:
@@ -20,7 +24,7 @@ class Approvals(Protocol):
         """Return the time by which requests become too old."""
         ...
 
-    async def ask(self, approval: Approval) -> Approval:
+    async def ask(self, approval: Approval, *, before: Before[Approval] = nothing_before) -> Approval:
         """Write a new request down; return it as it stands: a server may want more than was asked for."""
         ...
 
@@ -53,11 +57,13 @@ class Approvals(Protocol):
         """
         ...
 
-    async def decide(self, name: str, decision: Decision, *, digest: str = "") -> Approval:
+    async def decide(
+        self, name: str, decision: Decision, *, digest: str = "", before: Before[Approval] = nothing_before
+    ) -> Approval:
         """Add what a person said."""
         ...
 
-    async def use(self, name: str, *, by: str, digest: str) -> Approval:
+    async def use(self, name: str, *, by: str, digest: str, before: Before[Approval] = nothing_before) -> Approval:
         """Use a request up, before anything is changed."""
         ...
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from interlock.bounded import decode_json
 from interlock.errors import BackendUnavailable, reason_of
 from interlock.policy.policy import Layer, Policy
+from interlock.store.before import Before, nothing_before
 from interlock.store.records import Mismatch, Record, RecordStore
 
 SCHEMA = 1
@@ -36,8 +37,10 @@ class PolicyKeeper(Protocol):
         """See `PolicyBook.all`."""
         ...
 
-    async def replace(self, policies: tuple[Policy, ...]) -> tuple[Policy, ...]:
-        """See `PolicyBook.replace`."""
+    async def replace(
+        self, policies: tuple[Policy, ...], *, before: Before[tuple[Policy, ...]] = nothing_before
+    ) -> tuple[Policy, ...]:
+        """See `PolicyBook.replace`; where the change is written down there, `before` is not called."""
         ...
 
 
@@ -64,15 +67,24 @@ class PolicyBook:
         """
         return _decoded(await self._records.get(_KEY))
 
-    async def replace(self, policies: tuple[Policy, ...]) -> tuple[Policy, ...]:
-        """Put these in the place of those that were; return the older ones."""
+    async def replace(
+        self, policies: tuple[Policy, ...], *, before: Before[tuple[Policy, ...]] = nothing_before
+    ) -> tuple[Policy, ...]:
+        """Put these in the place of those that were; return the older ones, none where they cannot be read.
+
+        Args:
+            policies: The new ones.
+            before: Called with the older ones, before these are written.
+        """
         said = tuple(replace(one, layer=Layer.SERVER) for one in policies)
         value = msgspec.json.encode(_Stored(policies=said))
         for _ in range(_SWAPS_MAX):
             record = await self._records.get(_KEY)
+            older = _decoded_or_none(record)
+            await before(older, 0 if record is None else record.version)
             with suppress(Mismatch):
                 await self._records.swap(_KEY, expected=None if record is None else record.version, value=value)
-                return _decoded(record)
+                return older
         raise BackendUnavailable("the policies were not written", why="others write them too", fix="try again")
 
 
@@ -86,6 +98,12 @@ def _decoded(record: Record | None) -> tuple[Policy, ...]:
     if stored.schema > SCHEMA:
         raise _unreadable("a newer Interlock wrote them")
     return tuple(replace(one, layer=Layer.SERVER) for one in stored.policies)
+
+
+def _decoded_or_none(record: Record | None) -> tuple[Policy, ...]:
+    with suppress(BackendUnavailable):
+        return _decoded(record)
+    return ()
 
 
 def _unreadable(why: str) -> BackendUnavailable:

@@ -23,6 +23,7 @@ from interlock.errors import (
 from interlock.ids import Ids
 from interlock.rights.roles import EVERY_STATE, Role, check_glob
 from interlock.rights.token import BOUND_SCHEMA, SCHEMA, Binding, Token, TokenText, check_token, digest_of
+from interlock.store.before import Before, nothing_before
 from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record, RecordStore
 
 USED_EVERY = timedelta(minutes=10)
@@ -67,9 +68,24 @@ class TokenBook:
         self._ids = ids
 
     async def create(
-        self, role: Role, *, states: str = EVERY_STATE, note: str = "", by: str, lifetime: timedelta | None = None
+        self,
+        role: Role,
+        *,
+        states: str = EVERY_STATE,
+        note: str = "",
+        by: str,
+        lifetime: timedelta | None = None,
+        before: Before[Token] = nothing_before,
     ) -> tuple[Token, TokenText]:
         """Make a token; the text with its secret is returned this once.
+
+        Args:
+            role: What it may do.
+            states: For which states.
+            note: What it is for.
+            by: Who makes it.
+            lifetime: After which it ends; None for never.
+            before: Called with the token before it is good.
 
         Raises:
             UsageError: The glob names no states, the note is too long or not printable, or it would end at once.
@@ -80,10 +96,11 @@ class TokenBook:
         if len(note) > NOTE_MAX or not note.isprintable():
             raise UsageError("the note is not usable", why=f"it is printable and has at most {NOTE_MAX} characters")
         token, text = self._new(role, states=states, note=note, by=by, lifetime=lifetime)
+        await before(token, 0)
         await self._records.swap(_PREFIX + token.id, expected=None, value=msgspec.json.encode(token))
         return token, text
 
-    async def first(self) -> tuple[Token, TokenText] | None:
+    async def first(self, *, before: Before[Token] = nothing_before) -> tuple[Token, TokenText] | None:
         """Make the first administrator's token of a store that holds nothing yet; None when it does, or had one.
 
         Of servers that begin at once on an empty store one makes it. It ends after a day: it is shown where others may
@@ -95,12 +112,27 @@ class TokenBook:
             await self._records.swap(_FIRST, expected=None, value=b"{}")
         except Mismatch:
             return None
-        return await self.create(Role.ADMIN, note="first start", by="first start", lifetime=FIRST_LASTS)
+        return await self.create(Role.ADMIN, note="first start", by="first start", lifetime=FIRST_LASTS, before=before)
 
     async def issue(
-        self, role: Role, *, state: str, binding: Binding, by: str, lifetime: timedelta
+        self,
+        role: Role,
+        *,
+        state: str,
+        binding: Binding,
+        by: str,
+        lifetime: timedelta,
+        before: Before[Token] = nothing_before,
     ) -> tuple[Token, TokenText]:
         """Make a token for a CI job: for one state, and for as long as it is renewed.
+
+        Args:
+            role: What it may do.
+            state: The one state.
+            binding: What it hangs on.
+            by: Which rule gives it.
+            lifetime: After which it ends unless it is renewed.
+            before: Called with the token before it is good.
 
         Raises:
             UsageError: The state's name names several, or none.
@@ -108,6 +140,7 @@ class TokenBook:
         """
         made, text = self._new(role, states=state, note=binding.job[:NOTE_MAX], by=by, lifetime=lifetime)
         token = replace(made, bound=binding, schema=BOUND_SCHEMA)
+        await before(token, 0)
         # Written first: a token without it would be kept for ever.
         ends = f"{_ENDS}{int(binding.until.timestamp()):012d}/{token.id}"
         await self._records.swap(ends, expected=None, value=b"{}")
@@ -178,8 +211,12 @@ class TokenBook:
             after = page[-1].key
         return TokenList(tokens=tuple(tokens), unreadable=tuple(unreadable))
 
-    async def revoke(self, token_id: str) -> Token:
+    async def revoke(self, token_id: str, *, before: Before[Token] = nothing_before) -> Token:
         """End a token, from the next request on; one that has ended stays as it is.
+
+        Args:
+            token_id: Its id.
+            before: Called with the token before it ends.
 
         Raises:
             UsageError: There is none.
@@ -192,6 +229,7 @@ class TokenBook:
             if token.revoked_at is not None:
                 return token
             after = replace(token, revoked_at=self._clock.now())
+            await before(after, record.version)
             with suppress(Mismatch):
                 await self._records.swap(record.key, expected=record.version, value=msgspec.json.encode(after))
                 return after

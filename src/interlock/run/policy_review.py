@@ -174,10 +174,7 @@ class PolicyReview:
         """
         by = self.order.run
         await self._check_enough(await self.book.get(request))
-        approval = await self.book.use(request, by=by, digest=digest)
-        await self._write_down_act(
-            "approval-used", {"request": approval.id, "digest": approval.digest, "by": list(approval.approvers)}
-        )
+        approval = await self.book.use(request, by=by, digest=digest, before=self._before_used)
         text = f"approved by {', '.join(approval.approvers)} ({approval.id})"
         self.journal.tell(NoteEntry(text=text))
 
@@ -248,13 +245,12 @@ class PolicyReview:
             found = self._request(Kind.EXEC, digest=digest, what=f"{what} at serial {serial}")
             found = await self._write_request(found)
         try:
-            used = await self.book.use(found.id, by=self.order.run, digest=digest)
+            await self.book.use(found.id, by=self.order.run, digest=digest, before=self._before_used)
         except PolicyGate as error:
             again = command("approvals", "show", found.id)
             raise PolicyGate(
                 error.what, why=f"{error.why}; then repeat the command", fix=again, **error.facts
             ) from None
-        await self._write_down_act("approval-used", {"request": used.id, "digest": digest, "by": list(used.approvers)})
 
     def _request(self, kind: Kind, *, digest: str, what: str, plan: KeptPlan | None = None) -> Approval:
         now = self.book.now()
@@ -275,9 +271,7 @@ class PolicyReview:
         )
 
     async def _write_request(self, asked: Approval) -> Approval:
-        approval = await self.book.ask(asked)
-        facts = {"request": approval.id, "digest": approval.digest, "what": approval.what, "policy": approval.policy}
-        await self._write_down_act("approval-asked", facts)
+        approval = await self.book.ask(asked, before=self._before_asked)
         self.journal.change(approval=approval.id)
         self.journal.tell(
             ApprovalAskedEntry(
@@ -303,16 +297,19 @@ class PolicyReview:
             approval=approval.id,
         )
 
-    async def _write_down_act(self, action: str, facts: Mapping[str, object]) -> None:
-        """Write down what was done to a request, where whoever keeps it does not."""
-        if not self.book.writes_down:
-            await self._write_down(action, facts)
+    async def _before_asked(self, asked: Approval, _version: int) -> None:
+        facts = {"request": asked.id, "digest": asked.digest, "what": asked.what, "policy": asked.policy}
+        await self._write_down("approval-asked", facts)
+
+    async def _before_used(self, used: Approval, _version: int) -> None:
+        facts = {"request": used.id, "digest": used.digest, "by": list(used.approvers)}
+        await self._write_down("approval-used", facts)
 
     async def _write_down(self, action: str, facts: Mapping[str, object]) -> None:
         """Write to the audit log. Where it cannot be written nothing may go on: who let it pass would be lost."""
         subject = self.order.state if self.order.backend else f"{_OWN}{self.order.state}"
         said = {"run": self.order.run, "token": self.journal.summary.token, "job": self.order.job, **facts}
-        await self.audit.append(action, subject=subject, by=self.person, facts=said)  # type: ignore[arg-type]
+        await self.audit.announce(action, subject=subject, by=self.person, facts=said)  # type: ignore[arg-type]
 
 
 def summary_of(facts: PlanFacts, order: Order, *, calls: int | None) -> PlanSummary:

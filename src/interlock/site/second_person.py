@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from interlock.audit.entry import Fact
 from interlock.errors import PolicyGate, command
 from interlock.home.policies import joined_policies
-from interlock.policy.approval import Kind
+from interlock.policy.approval import Approval, Kind
 from interlock.site.ref import own_address
 
 if TYPE_CHECKING:
@@ -40,16 +40,22 @@ async def have_second_person(
     from interlock.policy.two_persons import exact_digest, request_for
 
     who, digest = by or home.person, exact_digest(kind, state, exact)
+
+    async def before_asked(asked: Approval, _version: int) -> None:
+        facts = {"request": asked.id, "digest": digest, "what": what, "policy": asked.policy}
+        await home.audit.announce("approval-asked", subject=own_address(state), by=who, facts=facts)
+
+    async def before_used(used: Approval, _version: int) -> None:
+        agreed: dict[str, Fact] = {"request": used.id, "digest": digest, "what": what, "by": list(used.approvers)}
+        await home.audit.announce("approval-used", subject=own_address(state), by=who, facts=agreed)
+
     found = await home.approvals.find_open(kind, state, digest)
     if found is None:
         now = home.approvals.now()
         found = request_for(kind, state, policies, name=home.ids.run(now), digest=digest, what=what, by=who, now=now)
-        found = await home.approvals.ask(found)
-        if not home.approvals.writes_down:
-            facts = {"request": found.id, "digest": digest, "what": what, "policy": found.policy}
-            await home.audit.append("approval-asked", subject=own_address(state), by=who, facts=facts)
+        found = await home.approvals.ask(found, before=before_asked)
     try:
-        used = await home.approvals.use(found.id, by=home.ids.fresh(), digest=digest)
+        await home.approvals.use(found.id, by=home.ids.fresh(), digest=digest, before=before_used)
     except PolicyGate as error:
         raise PolicyGate(
             f"another person must agree: {what}",
@@ -57,9 +63,6 @@ async def have_second_person(
             fix=f"{command('approve', found.id, '--reason', 'TEXT')}    by another person, then repeat the command",
             **error.facts,
         ) from None
-    agreed: dict[str, Fact] = {"request": used.id, "digest": digest, "what": what, "by": list(used.approvers)}
-    if not home.approvals.writes_down:
-        await home.audit.append("approval-used", subject=own_address(state), by=who, facts=agreed)
 
 
 async def check_second_person(

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, UsageError, command
+from interlock.store.before import Before, nothing_before
 from interlock.store.blobs import BlobHead, BlobStore
 from interlock.store.checksums import RecordDamaged
 from interlock.store.fault import Fault
@@ -170,19 +171,26 @@ class Vault:
 
     # -- changing the ring ---------------------------------------------------------------------------------------------
 
-    async def rotate(self) -> Ring:
+    async def rotate(self, *, before: Before[Ring] = nothing_before) -> Ring:
         """Wrap every data key by the first master key too, and make a new data key, which seals from now on.
 
         Servers that have only the old master key go on: the new data key is wrapped by both. Doing it again after
         it was killed at any line does no harm.
-        """
-        return await self._change(self._rotated)
 
-    async def retire(self, master_id: str) -> Ring:
+        Args:
+            before: Called with the keys before they are written.
+        """
+        return await self._change(self._rotated, before)
+
+    async def retire(self, master_id: str, *, before: Before[Ring] = nothing_before) -> Ring:
         """Take away what one master key wrapped. It opens nothing here any more, also not an older copy of the ring.
 
         Doing it again after it was killed at any line does no harm: of a key that opens nothing here there is nothing
         to take away.
+
+        Args:
+            master_id: Names the key.
+            before: Called with the keys before they are written.
 
         Raises:
             UsageError: It is not the id of a key, or is that of the key in use, or without it the other given keys do
@@ -192,7 +200,7 @@ class Vault:
             raise UsageError(f"{master_id[:40]!r} is not the id of a key", fix=_STATUS)
         if master_id == self._masters[0].id:
             raise UsageError(f"key {master_id} is not retired", why="it is the first of those given", fix=_STATUS)
-        return await self._change(lambda ring: self._without(ring or self.ring, master_id))
+        return await self._change(lambda ring: self._without(ring or self.ring, master_id), before)
 
     def _without(self, ring: Ring, master_id: str) -> Ring:
         """Return the ring without a master key; see `retire`.
@@ -220,13 +228,14 @@ class Vault:
         drawn = Drawn(id=os.urandom(ID_BYTES), value=os.urandom(KEY_BYTES))
         return with_key(ring, drawn, [(each, os.urandom(NONCE_BYTES)) for each in known], at=self._clock.now())
 
-    async def _change(self, change: Callable[[Ring | None], Ring]) -> Ring:
+    async def _change(self, change: Callable[[Ring | None], Ring], before: Before[Ring] = nothing_before) -> Ring:
         records = self._store.records
         for _ in range(_SWAPS_MAX):
             record = await records.get(RING)
-            before = None if record is None else ring_from_bytes(record.value)
-            after = change(before)
-            if after != before:
+            known = None if record is None else ring_from_bytes(record.value)
+            after = change(known)
+            if after != known:
+                await before(after, 0 if record is None else record.version)
                 try:
                     expected = None if record is None else record.version
                     await records.swap(RING, expected=expected, value=ring_to_bytes(after))

@@ -117,13 +117,16 @@ class _Approvals:
             needed=max(asked.needed, needed, 1),
             own_approval=asked.own_approval and (joined.own_approval or not wants),
         )
-        before = await self._existing(asked.id)
-        if before is not None:  # the answer to the same question was lost
-            _check_same(before, request)
-            return ToldApproval(approval=before)
-        made = await self._home.approvals.ask(request)
-        await self._write_down("approval-asked", made, who, call.address, {"what": made.what, "policy": made.policy})
-        return ToldApproval(approval=made)
+        there = await self._existing(asked.id)
+        if there is not None:  # the answer to the same question was lost
+            _check_same(there, request)
+            return ToldApproval(approval=there)
+
+        async def before(made: Approval, _version: int) -> None:
+            said = {"what": made.what, "policy": made.policy}
+            await self._write_down("approval-asked", made, who, call.address, said)
+
+        return ToldApproval(approval=await self._home.approvals.ask(request, before=before))
 
     async def keep(self, call: Call[Named, bytes]) -> None:
         """Keep the plan that a request names."""
@@ -159,11 +162,15 @@ class _Approvals:
     async def use(self, call: Call[Named, Use]) -> ToldApproval:
         """Use a request up, before anything is changed; once."""
         approval = await self._seen(call.caller, call.query.id, _acting(await self._home.approvals.get(call.query.id)))
-        used = await self._home.approvals.use(approval.id, by=call.body.by, digest=call.body.digest)
-        if approval.used_by != used.used_by:
+
+        async def before(used: Approval, _version: int) -> None:
             facts: dict[str, Fact] = {"run": used.used_by, "by": list(used.approvers)}
             await self._write_down("approval-used", used, person_of(call.caller), call.address, facts)
-        return ToldApproval(approval=used)
+
+        said = call.body
+        return ToldApproval(
+            approval=await self._home.approvals.use(approval.id, by=said.by, digest=said.digest, before=before)
+        )
 
     async def replace(self, call: Call[Named, ReplacedBy]) -> ToldApproval:
         """Let another request take the place of one."""
@@ -177,7 +184,7 @@ class _Approvals:
         self, action: str, approval: Approval, who: str, address: str, facts: Mapping[str, Fact]
     ) -> None:
         said = {"request": approval.id, "digest": approval.digest, "via": f"api {address}".strip(), **facts}
-        await self._home.audit.append(action, subject=own_address(approval.state), by=who, facts=said)
+        await self._home.audit.announce(action, subject=own_address(approval.state), by=who, facts=said)
 
     async def _existing(self, name: str) -> Approval | None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from interlock.api.books import ToldPolicies
 from interlock.audit.interface import Audit
-from interlock.operate.policies import set_facts
+from interlock.operate.policies import telling_of_policies
 from interlock.policy.policy_book import PolicyKeeper
 from interlock.policy.reading import checked_policies
 from interlock.rights import Right
@@ -26,10 +26,8 @@ class _Policies:
         """Replace the policies; returns those before."""
         source = f"api {call.address}".strip()
         wanted = checked_policies(call.body.policies, source="the policies that were sent")
-        before = await self._policies.replace(wanted)
-        facts = set_facts(before, wanted, source=source)
-        await self._log.append("policies-set", subject="policies", by=call.caller.who, facts=facts)
-        return ToldPolicies(policies=before)
+        said = telling_of_policies(self._log, wanted, by=call.caller.who, source=source)
+        return ToldPolicies(policies=await self._policies.replace(wanted, before=said))
 
 
 def policy_endpoints(policies: PolicyKeeper, log: Audit) -> list[AnyEndpoint]:

@@ -224,9 +224,10 @@ class _Archive:
 
     async def prune(self, call: Call[OfRetention, NoBody]) -> Versions:
         """Delete the bytes of old versions."""
+        doomed = await self._archive.prunable(call.query.state, call.query.policy)
+        if doomed:  # what a write meanwhile saves is pruned, or not, the next time
+            await self._note("versions-pruned", call, {"versions": [str(each.number) for each in doomed][:_NAMED]})
         pruned = await self._archive.prune(call.query.state, call.query.policy)
-        if pruned:
-            await self._note("versions-pruned", call, {"versions": [str(each.number) for each in pruned][:_NAMED]})
         return Versions(versions=pruned)
 
     async def sweep(self, call: Call[OfState, NoBody]) -> Count:
@@ -253,10 +254,9 @@ class _Archive:
             gone = await self._entries.recall(call.caller, f"discarded\n{state}\n{id_}", Quarantined)
             return gone if gone is not None else await self._archive.discard(state, id_)
         await self._entries.keep(call.caller, f"discarded\n{state}\n{id_}", gone)
-        gone = await self._archive.discard(state, id_)
         facts: dict[str, Fact] = {"id": gone.id, "why": gone.why, "who": gone.who, "run": gone.run, "token": gone.token}
         await self._note("quarantine-discarded", call, {**facts, "serial": gone.serial, "sha256": gone.digest})
-        return gone
+        return await self._archive.discard(state, id_)
 
     async def quarantine(self, call: Call[OfState, Framed]) -> Kept:
         """Keep bytes that a run's own door refused."""
@@ -288,9 +288,9 @@ class _Archive:
         token = holder.token if holder is not None else None
         is_done = head is not None and (head.number, head.token) == (number, token)  # the answer was lost
         lost = await (self._version if is_done else self._lost)(state, number)
-        await self._archive.reattach(call.query.state, lost, writer=writer)
         facts: dict[str, Fact] = {"record": "head", "version": lost.number, "serial": lost.serial, "token": token}
         await self._note(REPAIRED, call, facts)
+        await self._archive.reattach(call.query.state, lost, writer=writer)
 
     async def rebuild(self, call: Call[OfNumber, NoBody]) -> Count:
         """Make an unreadable record anew."""

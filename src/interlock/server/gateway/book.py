@@ -13,6 +13,7 @@ from interlock.bounded import decode_json
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, UsageError, command, reason_of
 from interlock.server.gateway.organisation import SCHEMA, Organisation, check_organisation, check_secret, is_same
+from interlock.store.before import Before, nothing_before
 from interlock.store.opening import Store
 from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record
 from interlock.store.vault import vault_of
@@ -35,12 +36,20 @@ class OrganisationBook:
         self._clock = clock
 
     async def add(
-        self, asked: NewOrganisation, *, by: str, upstream: tuple[str, str] | None = None
-    ) -> tuple[Organisation, bool]:
-        """Keep a new one. Asked twice, as by a client that had no answer, it is kept once.
+        self,
+        asked: NewOrganisation,
+        *,
+        by: str,
+        upstream: tuple[str, str] | None = None,
+        before: Before[Organisation] = nothing_before,
+    ) -> Organisation:
+        """Keep a new one, and return it as it is kept. Asked twice, as by a client that had no answer, it is kept once.
 
-        Returns:
-            The organisation as it is kept, and whether it is new.
+        Args:
+            asked: It.
+            by: Who asks.
+            upstream: See `Organisation.upstream`.
+            before: Called with what is about to be kept.
 
         Raises:
             UsageError: Another one of this name is there, a part of it is not usable, or the store is not encrypted.
@@ -60,16 +69,15 @@ class OrganisationBook:
                 made_at=self._clock.now(),
             )
         )
+        there = await self._records.get(PREFIX + made.name)
+        if there is not None:
+            return _same_as(made, _decoded(there))
+        await before(made, 0)
         try:
             await self._records.swap(PREFIX + made.name, expected=None, value=msgspec.json.encode(made))
         except Mismatch:
-            there = _decoded(await self._record(made.name))
-            if not is_same(made, there):
-                raise UsageError(
-                    f"organisation {made.name} is there already", fix=command("organisation", "rotate", made.name)
-                ) from None
-            return there, False
-        return made, True
+            return _same_as(made, _decoded(await self._record(made.name)))
+        return made
 
     async def all(self) -> tuple[Organisation, ...]:
         """Return every organisation, by name.
@@ -92,8 +100,16 @@ class OrganisationBook:
         """
         return _decoded(await self._record(name))
 
-    async def rotate(self, name: str, *, secret: str, client_id: str = "") -> Organisation:
+    async def rotate(
+        self, name: str, *, secret: str, client_id: str = "", before: Before[Organisation] = nothing_before
+    ) -> Organisation:
         """Replace the secret of its OAuth client, or the whole client.
+
+        Args:
+            name: Its name.
+            secret: The new one.
+            client_id: Of the new client; empty for the same.
+            before: Called with what is about to be kept, and the version of the record that it replaces.
 
         Raises:
             UsageError: There is none of this name, or the new one is not usable.
@@ -101,25 +117,32 @@ class OrganisationBook:
         check_secret(secret)
         while True:
             record = await self._record(name)
-            before = _decoded(record)
+            known = _decoded(record)
             after = check_organisation(
-                replace(before, secret=secret, client_id=client_id or before.client_id, rotated_at=self._clock.now())
+                replace(known, secret=secret, client_id=client_id or known.client_id, rotated_at=self._clock.now())
             )
+            await before(after, record.version)
             with suppress(Mismatch):
                 await self._records.swap(record.key, expected=record.version, value=msgspec.json.encode(after))
                 return after
 
-    async def remove(self, name: str) -> Organisation:
+    async def remove(self, name: str, *, before: Before[Organisation] = nothing_before) -> Organisation:
         """Forget one, with its credentials.
+
+        Args:
+            name: Its name.
+            before: Called with what is about to be forgotten, and the version of its record.
 
         Raises:
             UsageError: There is none.
         """
         while True:
             record = await self._record(name)
+            gone = _decoded(record)
+            await before(gone, record.version)
             with suppress(Mismatch):
                 await self._records.swap(record.key, expected=record.version, value=None)
-                return _decoded(record)
+                return gone
 
     async def _record(self, name: str) -> Record:
         record = await self._records.get(PREFIX + name) if name.isprintable() and name else None
@@ -134,6 +157,13 @@ class OrganisationBook:
                 why="its secret would be stored in clear: no encryption key is given",
                 fix=f"{command('encryption', 'new-key')}    makes one; set INTERLOCK_ENCRYPTION_KEY_FILE to its file",
             )
+
+
+def _same_as(made: Organisation, there: Organisation) -> Organisation:
+    """Return the one that is there, if it is what was asked for."""
+    if not is_same(made, there):
+        raise UsageError(f"organisation {made.name} is there already", fix=command("organisation", "rotate", made.name))
+    return there
 
 
 def _decoded(record: Record) -> Organisation:

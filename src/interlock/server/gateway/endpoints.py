@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -15,11 +15,13 @@ from interlock.api.organisations import (
     ToldOrganisation,
     ToldOrganisations,
 )
+from interlock.audit.announcing import Announce, announcing
 from interlock.rights import Right
 from interlock.server.api.locks import OfQueue
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, acts, reads
 from interlock.server.gateway.book import OrganisationBook
 from interlock.server.gateway.organisation import Organisation
+from interlock.store.before import Before
 
 if TYPE_CHECKING:
     from interlock.audit.log import AuditLog
@@ -63,30 +65,35 @@ class OrganisationKeeper:
 
     async def add(self, asked: NewOrganisation, *, by: str, upstream: tuple[str, str] | None = None) -> Organisation:
         """See `OrganisationBook.add`."""
-        made, is_new = await self._book.add(asked, by=by, upstream=upstream)
-        facts = {"region": made.region, "client": made.client_id, "states": ", ".join(made.states)}
-        said: dict[str, Any] = {"subject": made.name, "by": made.made_by, "facts": facts}
-        if is_new:
-            await self._audit.append("organisation-added", **said)
-        else:
-            await self._audit.append_missing("organisation-added", since=made.made_at, **said)
-        return made
+        async with announcing(self._audit, by=by) as announce:
+
+            async def before(made: Organisation, _version: int) -> None:
+                facts = {"region": made.region, "client": made.client_id, "states": ", ".join(made.states)}
+                await announce("organisation-added", subject=made.name, facts=facts)
+
+            return await self._book.add(asked, by=by, upstream=upstream, before=before)
 
     async def rotate(self, name: str, asked: NewClient, *, by: str) -> Organisation:
         """See `OrganisationBook.rotate`."""
-        done = await self._book.rotate(name, secret=asked.secret, client_id=asked.client_id)
-        await self._audit.append("organisation-rotated", subject=name, by=by, facts={"client": done.client_id})
-        return done
+        async with announcing(self._audit, by=by) as announce:
+            before = _telling(announce, "organisation-rotated")
+            return await self._book.rotate(name, secret=asked.secret, client_id=asked.client_id, before=before)
 
     async def remove(self, name: str, *, by: str) -> Organisation:
         """See `OrganisationBook.remove`."""
-        gone = await self._book.remove(name)
-        await self._audit.append("organisation-removed", subject=name, by=by, facts={"client": gone.client_id})
-        return gone
+        async with announcing(self._audit, by=by) as announce:
+            return await self._book.remove(name, before=_telling(announce, "organisation-removed"))
 
     async def all(self) -> ToldOrganisations:
         """Return all, without secrets."""
         return ToldOrganisations(organisations=[told_organisation(each) for each in await self._book.all()])
+
+
+def _telling(announce: Announce, action: str) -> Before[Organisation]:
+    async def before(one: Organisation, version: int) -> None:
+        await announce(action, subject=one.name, facts={"client": one.client_id, "record_version": version})
+
+    return before
 
 
 def organisation_endpoints(keeper: OrganisationKeeper) -> list[AnyEndpoint]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
+from interlock.audit.announcing import announcing
 from interlock.audit.log import AuditLog
 from interlock.clock import Clock
 from interlock.errors import UsageError
@@ -14,12 +14,13 @@ from interlock.instants import Instant, span
 from interlock.rights import Right, Role, Token
 from interlock.rights.book import TokenBook
 from interlock.rights.roles import EVERY_STATE
-from interlock.rights.token import Forbidden
+from interlock.rights.token import Forbidden, TokenText
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, acts, reads
 from interlock.server.identity.exchange import Exchange
 from interlock.server.identity.platforms import Platform
 from interlock.server.identity.records import TrustBook
 from interlock.server.identity.rules import Issuer, TrustRule, warnings_of
+from interlock.store.before import Before
 
 FORM_BYTES_MAX = 32 * 1024
 _FIELDS_MAX = 20
@@ -323,21 +324,12 @@ class IdentityApi:
 
     async def make_token(self, call: Call[NoQuery, TokenWanted]) -> TokenMade:
         """Make a token."""
-        wanted = call.body
-        lifetime = None if wanted.lasts_s is None else span(wanted.lasts_s)
-        token, text = await self._tokens.create(
-            wanted.role, states=wanted.states, note=wanted.note, by=call.caller.who, lifetime=lifetime
-        )
-        await told_created(self._audit, token, by=call.caller.who)
+        token, text = await made_token(self._tokens, self._audit, call.body, by=call.caller.who)
         return TokenMade(token=text.whole(), about=told_token(token))
 
     async def revoke_token(self, call: Call[OfToken, NoBody]) -> TokenTold:
         """End a token, from the next request on."""
-        token = await self._tokens.revoke(call.query.id)
-        await self._audit.append(
-            "token-revoked", subject=token.id, by=call.caller.who, facts={"role": token.role.value}
-        )
-        return told_token(token)
+        return told_token(await revoked_token(self._tokens, self._audit, call.query.id, by=call.caller.who))
 
     def _told(self, rule: TrustRule) -> RuleTold:
         return RuleTold(rule=rule, warnings=list(warnings_of(rule, self._clock.now())))
@@ -345,28 +337,57 @@ class IdentityApi:
 
 async def added_rule(trust: TrustBook, audit: AuditLog, rule: TrustRule) -> TrustRule:
     """Add a rule and say so in the audit log. Raises as `TrustBook.add`."""
-    kept, is_new = await trust.add(rule)
-    claims = {f"claim {name}": ",".join(values) for name, values in kept.claims.items()}
-    facts = {"role": kept.role.value, "states": kept.states, "issuer": kept.issuer.url, **claims}
-    said: dict[str, Any] = {"subject": kept.name, "by": kept.made_by, "facts": facts}
-    if is_new:
-        await audit.append("trust-rule-added", **said)
-    else:
-        await audit.append_missing("trust-rule-added", since=kept.made_at, **said)
-    return kept
+    async with announcing(audit, by=rule.made_by) as announce:
+
+        async def before(rule: TrustRule, _version: int) -> None:
+            claims = {f"claim {name}": ",".join(values) for name, values in rule.claims.items()}
+            facts = {"role": rule.role.value, "states": rule.states, "issuer": rule.issuer.url, **claims}
+            await announce("trust-rule-added", subject=rule.name, facts=facts)
+
+        return await trust.add(rule, before=before)
 
 
 async def removed_rule(trust: TrustBook, audit: AuditLog, name: str, *, by: str) -> None:
     """Take a rule away and say so in the audit log. Raises as `TrustBook.remove`."""
-    await trust.remove(name)
-    await audit.append("trust-rule-removed", subject=name, by=by, facts={})
+    async with announcing(audit, by=by) as announce:
+
+        async def before(name: str, version: int) -> None:
+            await announce("trust-rule-removed", subject=name, facts={"record_version": version})
+
+        await trust.remove(name, before=before)
 
 
-async def told_created(audit: AuditLog, token: Token, *, by: str) -> None:
-    """Say in the audit log that a token was made."""
-    ends = str(token.expires_at or "never")
-    facts = {"role": token.role.value, "states": token.states, "note": token.note, "expires": ends}
-    await audit.append("token-created", subject=token.id, by=by, facts=facts)
+async def made_token(tokens: TokenBook, audit: AuditLog, wanted: TokenWanted, *, by: str) -> tuple[Token, TokenText]:
+    """Make a token and say so in the audit log, before it can be used. Raises as `TokenBook.create`."""
+    lifetime = None if wanted.lasts_s is None else span(wanted.lasts_s)
+    return await tokens.create(
+        wanted.role,
+        states=wanted.states,
+        note=wanted.note,
+        by=by,
+        lifetime=lifetime,
+        before=telling_of_token(audit),
+    )
+
+
+def telling_of_token(audit: AuditLog) -> Before[Token]:
+    """Return what says in the audit log that a token is made."""
+
+    async def before(token: Token, _version: int) -> None:
+        ends = str(token.expires_at or "never")
+        facts = {"role": token.role.value, "states": token.states, "note": token.note, "expires": ends}
+        await audit.announce("token-created", subject=token.id, by=token.made_by, facts=facts)
+
+    return before
+
+
+async def revoked_token(tokens: TokenBook, audit: AuditLog, token_id: str, *, by: str) -> Token:
+    """End a token and say so in the audit log. Raises as `TokenBook.revoke`."""
+
+    async def before(token: Token, _version: int) -> None:
+        await audit.announce("token-revoked", subject=token.id, by=by, facts={"role": token.role.value})
+
+    return await tokens.revoke(token_id, before=before)
 
 
 def told_token(token: Token) -> TokenTold:

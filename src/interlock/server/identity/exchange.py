@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 
 from msgspec import Struct
 
@@ -162,14 +163,17 @@ class Exchange:
             binding=binding,
             by=f"trust rule {granted.rule}",
             lifetime=timedelta(seconds=granted.lasts_s),
-        )
-        facts = {"rule": granted.rule, "role": granted.role.value, "token": token.id, "run": granted.run}
-        await self._audit.append(
-            "token-exchanged", subject=granted.state, by=granted.job, facts={**facts, **granted.facts}
+            before=partial(self._announce, granted),
         )
         await self._seen.forget(now.timestamp())
         await self._tokens.forget_ended()
         return Issued(token=token, text=text.whole(), lasts_s=granted.lasts_s)
+
+    async def _announce(self, granted: Granted, token: Token, _version: int) -> None:
+        facts = {"rule": granted.rule, "role": granted.role.value, "token": token.id, "run": granted.run}
+        await self._audit.append(
+            "token-exchanged", subject=granted.state, by=granted.job, facts={**facts, **granted.facts}
+        )
 
     async def _refused(self, refusal: Refusal, asked: Asked, shown: Shown) -> Forbidden:
         """Keep that a known project was refused. Not a stranger: everybody can have a token of a public CI service."""

@@ -17,6 +17,7 @@ from interlock.bounded import decode_json
 from interlock.errors import BackendUnavailable, UsageError, command
 from interlock.server.identity.claims import LEEWAY_S
 from interlock.server.identity.rules import RULES_MAX, SCHEMA, TrustRule, check_rule
+from interlock.store.before import Before, nothing_before
 from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record, RecordStore
 
 _RULES = "trust/rule/"
@@ -47,11 +48,12 @@ class TrustBook:
     def __init__(self, records: RecordStore) -> None:
         self._records = records
 
-    async def add(self, rule: TrustRule) -> tuple[TrustRule, bool]:
-        """Keep a rule that is new. Asked twice, as by a client that had no answer, it is kept once.
+    async def add(self, rule: TrustRule, *, before: Before[TrustRule] = nothing_before) -> TrustRule:
+        """Keep a rule that is new, and return it. Asked twice, as by a client that had no answer, it is kept once.
 
-        Returns:
-            The rule as it is kept, and whether it is new.
+        Args:
+            rule: It.
+            before: Called with what is about to be kept.
 
         Raises:
             UsageError: It does not say enough (`check_rule`), its name is taken, or another rule has other keys for
@@ -68,16 +70,15 @@ class TrustBook:
                     why=f"rule {other.name} says otherwise of {rule.issuer.url}: they share keys and audience",
                     fix=command("trust", "ls"),
                 )
+        there = await self._records.get(_RULES + rule.name)
+        if there is not None:
+            return _same_as(rule, _decoded(there))
+        await before(rule, 0)
         try:
             await self._records.swap(_RULES + rule.name, expected=None, value=msgspec.json.encode(rule))
         except Mismatch as error:
-            there = next((each for each in known if each.name == rule.name), None)
-            if there is None or replace(rule, made_by=there.made_by, made_at=there.made_at) != there:
-                raise UsageError(
-                    f"there is a trust rule {rule.name!r} already", fix=command("trust", "remove", rule.name)
-                ) from error
-            return there, False
-        return rule, True
+            return _same_as(rule, None if error.current is None else _decoded(error.current))
+        return rule
 
     async def all(self) -> RuleList:
         """Return every rule, by name; one that cannot be read hides no other."""
@@ -91,8 +92,12 @@ class TrustBook:
                 rules.append(rule)
         return RuleList(rules=tuple(rules), unreadable=tuple(unreadable))
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str, *, before: Before[str] = nothing_before) -> None:
         """Take a rule away; tokens that it gave are not renewed any more.
+
+        Args:
+            name: Its name.
+            before: Called with its name and the version of its record, which may not be readable.
 
         Raises:
             UsageError: There is none.
@@ -101,6 +106,7 @@ class TrustBook:
             record = await self._records.get(_RULES + name) if name.isascii() and name.isprintable() and name else None
             if record is None:
                 raise UsageError(f"there is no trust rule {name[:64]!a}", fix=command("trust", "ls"))
+            await before(name, record.version)
             with suppress(Mismatch):
                 await self._records.swap(record.key, expected=record.version, value=None)
                 return
@@ -143,6 +149,13 @@ class SeenTokens:
                 return
             with suppress(Mismatch):
                 await self._records.swap(record.key, expected=record.version, value=None)
+
+
+def _same_as(rule: TrustRule, there: TrustRule | None) -> TrustRule:
+    """Return the rule that is there, if it is what was asked for."""
+    if there is None or replace(rule, made_by=there.made_by, made_at=there.made_at) != there:
+        raise UsageError(f"there is a trust rule {rule.name!r} already", fix=command("trust", "remove", rule.name))
+    return there
 
 
 def _decoded(record: Record) -> TrustRule | None:

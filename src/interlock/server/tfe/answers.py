@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from interlock.amounts import amount
+from interlock.audit.announcing import announcing
 from interlock.audit.log import AuditLog
 from interlock.coordinator import Coordinator, View
 from interlock.coordinator.archive import StateArchive, Writer
@@ -133,8 +134,13 @@ class Answers:
         view = await self._coordinator.view(state)
         if _has_state(view):
             raise taken(state)
-        made = await self._book.make(state, tags, by=asked.caller.who)
-        await self._audit.append("workspace-created", subject=state, by=asked.caller.who, facts={})
+        who = asked.caller.who
+        async with announcing(self._audit, by=who) as announce:
+
+            async def before(_made: Workspace, _version: int) -> None:
+                await announce("workspace-created", subject=state, facts={})
+
+            made = await self._book.make(state, tags, by=who, before=before)
         opened = self._opened(asked, state)
         return _data(workspace_document(self._seen(asked, opened, made, view)), status=201)
 
@@ -165,11 +171,11 @@ class Answers:
         grant = await self._coordinator.acquire(asked.state, wish, timeout_s=0.0)
         try:
             await self._check_empty(asked.state)
+            await self._audit.append("workspace-deleted", subject=asked.state, by=who, facts={})
             await self._archive.delete(asked.state, writer=Writer(who=who, ticket=ticket, token=grant.token))
             await self._book.remove(asked.state)
         finally:
             await self._coordinator.release(asked.state, ticket=ticket, token=grant.token)
-        await self._audit.append("workspace-deleted", subject=asked.state, by=who, facts={})
         return Told(status=204)
 
     async def read_tags(self, asked: Asked) -> Told:

@@ -18,6 +18,7 @@ from interlock.coordinator.names import check_state_name
 from interlock.errors import BackendUnavailable, reason_of
 from interlock.instants import Instant
 from interlock.server.tfe.bodies import Unprocessable
+from interlock.store.before import Before, nothing_before
 from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record, RecordStore
 
 SCHEMA = 1
@@ -57,13 +58,24 @@ class WorkspaceBook:
         record = await self._records.get(_key(state))
         return None if record is None else _decoded(record)
 
-    async def make(self, state: str, tags: Mapping[str, str], *, by: str) -> Workspace:
+    async def make(
+        self, state: str, tags: Mapping[str, str], *, by: str, before: Before[Workspace] = nothing_before
+    ) -> Workspace:
         """Make a workspace.
+
+        Args:
+            state: The state.
+            tags: Its tags.
+            by: Who makes it.
+            before: Called with what is about to be kept.
 
         Raises:
             Unprocessable: It is there already.
         """
         made = Workspace(tags=dict(tags), made_by=by, made_at=self._clock.now())
+        if await self._records.get(_key(state)) is not None:
+            raise taken(state)
+        await before(made, 0)
         try:
             await self._records.swap(_key(state), expected=None, value=msgspec.json.encode(made))
         except Mismatch as error:
