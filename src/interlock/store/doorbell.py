@@ -7,57 +7,59 @@ would be a fault. Therefore: hang up the bell first, read the store, and only th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from interlock.clock import Clock
 
+_Hung: TypeAlias = "dict[str, dict[asyncio.Event, None]]"  # in order, so that a seed repeats a simulation
+
 
 class Doorbell:
-    """Bells by key, and one for those who want to hear of every change.
+    """Bells by key, and by what keys begin with.
 
     Belongs to the event loop in which it is used; `ring` and `ring_all` are called in that loop.
     """
 
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
-        self._bells: dict[str | None, dict[asyncio.Event, None]] = {}  # in order, so that a seed repeats a simulation
+        self._keys: _Hung = {}
+        self._prefixes: _Hung = {}
 
     @contextmanager
-    def hung(self, key: str | None) -> Iterator[asyncio.Event]:
-        """Give a bell that rings for `key`, or for every change when `key` is None."""
-        bell = asyncio.Event()
-        bells = self._bells.setdefault(key, {})
-        bells[bell] = None
-        try:
+    def hung(self, key: str) -> Iterator[asyncio.Event]:
+        """Give a bell that rings for `key`."""
+        with _hung_in(self._keys, key) as bell:
             yield bell
-        finally:
-            bells.pop(bell, None)
-            if not bells and self._bells.get(key) is bells:
-                del self._bells[key]
+
+    @contextmanager
+    def hung_for_all_of(self, prefix: str) -> Iterator[asyncio.Event]:
+        """Give a bell that rings for each key that begins with `prefix`, and for no other."""
+        with _hung_in(self._prefixes, prefix) as bell:
+            yield bell
 
     def awaited(self) -> list[str]:
         """Return the keys that somebody waits for."""
-        return [key for key in self._bells if key is not None]
+        return list(self._keys)
 
     def ring(self, key: str) -> None:
-        """Wake those who wait for `key`, and those who wait for any change."""
-        self._ring(key)
-        self._ring(None)
+        """Wake those who wait for `key`, and those who wait for what it begins with."""
+        _ring(self._keys.get(key, ()))
+        for prefix, bells in self._prefixes.items():
+            if key.startswith(prefix):
+                _ring(bells)
 
-    def ring_any(self) -> None:
-        """Wake those who wait for any change."""
-        self._ring(None)
+    def ring_prefixes(self) -> None:
+        """Wake those who wait for a prefix: something changed, and it may be under theirs."""
+        for bells in self._prefixes.values():
+            _ring(bells)
 
     def ring_all(self) -> None:
         """Wake everybody: something changed, and we do not know what."""
-        for bells in self._bells.values():
-            for bell in bells:
-                bell.set()
-
-    def _ring(self, key: str | None) -> None:
-        for bell in self._bells.get(key, ()):
-            bell.set()
+        for bells in self._keys.values():
+            _ring(bells)
+        self.ring_prefixes()
 
     async def rung(self, bell: asyncio.Event, *, timeout_s: float) -> bool:
         """Wait for `bell`, at most `timeout_s` seconds of the clock; say whether it rang, and silence it."""
@@ -74,3 +76,21 @@ class Doorbell:
         finally:
             for wait in waits:
                 wait.cancel()
+
+
+@contextmanager
+def _hung_in(hung: _Hung, name: str) -> Iterator[asyncio.Event]:
+    bell = asyncio.Event()
+    bells = hung.setdefault(name, {})
+    bells[bell] = None
+    try:
+        yield bell
+    finally:
+        bells.pop(bell, None)
+        if not bells and hung.get(name) is bells:
+            del hung[name]
+
+
+def _ring(bells: Iterable[asyncio.Event]) -> None:
+    for bell in bells:
+        bell.set()

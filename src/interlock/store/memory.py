@@ -110,7 +110,7 @@ class MemoryRecords:
         """See `RecordStore.watch_prefix`. The number counts changes of the whole store."""
         self._check_open()
         check_prefix(prefix)
-        with self._doorbell.hung(None) as bell:
+        with self._doorbell.hung_for_all_of(prefix) as bell:
             if self._changes == seen:
                 await self._doorbell.rung(bell, timeout_s=timeout_s)
         self._check_open()

@@ -5,6 +5,7 @@ A hand: it waits. Writes of this process still ring at once; only those of other
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
@@ -52,29 +53,32 @@ class PolledWatch:
             record = await get(key)
             return (None if record is None else record.version) != seen, record
 
-        return await self._until(look, key, polling=self._polling, timeout_s=timeout_s)
+        with self._doorbell.hung(key) as bell:
+            return await self._until(look, bell, polling=self._polling, timeout_s=timeout_s)
 
-    async def prefix(self, records: Callable[[], Awaitable[Sequence[Record]]], *, seen: int, timeout_s: float) -> int:
+    async def prefix(
+        self, prefix: str, records: Callable[[], Awaitable[Sequence[Record]]], *, seen: int, timeout_s: float
+    ) -> int:
         """See `RecordStore.watch_prefix`; `records` is asked for each look."""
 
         async def look() -> tuple[bool, int]:
             number = _number(await records())
             return number != seen, number
 
-        return await self._until(look, None, polling=self._polling.rarer(), timeout_s=timeout_s)
+        with self._doorbell.hung_for_all_of(prefix) as bell:
+            return await self._until(look, bell, polling=self._polling.rarer(), timeout_s=timeout_s)
 
     async def _until(
-        self, look: Callable[[], Awaitable[tuple[bool, _T]]], key: str | None, *, polling: Pace, timeout_s: float
+        self, look: Callable[[], Awaitable[tuple[bool, _T]]], bell: asyncio.Event, *, polling: Pace, timeout_s: float
     ) -> _T:
         until = self._clock.monotonic() + timeout_s
-        with self._doorbell.hung(key) as bell:
-            for wait_s in polling.waits_s():
-                has_changed, found = await look()
-                left_s = until - self._clock.monotonic()
-                if has_changed or left_s <= 0:
-                    return found
-                pause_s = wait_s * (1 + _JITTER * (2 * self._fraction() - 1))
-                await self._doorbell.rung(bell, timeout_s=min(left_s, pause_s))
+        for wait_s in polling.waits_s():
+            has_changed, found = await look()
+            left_s = until - self._clock.monotonic()
+            if has_changed or left_s <= 0:
+                return found
+            pause_s = wait_s * (1 + _JITTER * (2 * self._fraction() - 1))
+            await self._doorbell.rung(bell, timeout_s=min(left_s, pause_s))
         raise AssertionError("a pace has no end")
 
 
@@ -104,7 +108,7 @@ class RecordsWatchedByLooking(ABC):
     async def watch_prefix(self, prefix: str, *, seen: int, timeout_s: float) -> int:
         """See `RecordStore.watch_prefix`. Each look costs as much as a list."""
         check_prefix(prefix)
-        return await self._watch.prefix(lambda: self._all(prefix), seen=seen, timeout_s=timeout_s)
+        return await self._watch.prefix(prefix, lambda: self._all(prefix), seen=seen, timeout_s=timeout_s)
 
     async def _all(self, prefix: str) -> Sequence[Record]:
         records: list[Record] = []

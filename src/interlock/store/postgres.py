@@ -233,7 +233,7 @@ class PostgresRecords:
         """See `RecordStore.watch_prefix`. The number stands for the keys and versions; each look reads them all."""
         check_prefix(prefix)
         until = self._clock.monotonic() + timeout_s
-        with self._doorbell.hung(None) as bell, self._bell.kept():
+        with self._doorbell.hung_for_all_of(prefix) as bell, self._bell.kept():
             while True:
                 self._check_open()
                 ((number,),) = await self._rows(_NUMBER, (prefix, _end(prefix)))

@@ -212,7 +212,7 @@ class Bell:
                 self._doorbell.ring(key)
             for key in found.keys() - known.keys():
                 self._doorbell.ring(key)
-            self._doorbell.ring_any()
+            self._doorbell.ring_prefixes()
             known = found
 
     async def _versions(self) -> dict[str, int | None]:

@@ -8,6 +8,7 @@ from interlock.store.checksums import RecordDamaged, check_record, record_sum
 from interlock.store.records import Mismatch, Record
 from interlock.store.sqlite_rows import damaged_rows, whole_number
 
+_COUNT_BITS = 32
 _CODE_POINT_MAX = 0x10FFFF
 _SURROGATES = range(0xD800, 0xE000)
 
@@ -67,16 +68,33 @@ def change_number(connection: sqlite3.Connection) -> int:
     return whole_number(row and row[0])
 
 
+def prefix_number(connection: sqlite3.Connection, prefix: str) -> int:
+    """Return a number that differs whenever the records of a prefix do.
+
+    Whatever is written gets a version above all that were ever given. So the same newest version and the same count are
+    the same records: nothing is newer, and a record that was taken away could only be made up for by a newer one.
+    """
+    condition, bounds = _under(prefix)
+    question = f"SELECT max(version), count(*) FROM records WHERE {condition}"  # noqa: S608
+    newest, count = connection.execute(question, bounds).fetchone()
+    return (whole_number(newest or 0) << _COUNT_BITS) + int(count)
+
+
 def list_rows(connection: sqlite3.Connection, prefix: str, after: str, limit: int) -> list[Record]:
     """Return the records of a prefix behind `after`, in order, at most `limit`. Raises as `checked_row`."""
-    # Two bounds instead of LIKE: they use the index, and no character of a key has a special meaning.
-    end = behind(prefix)
-    bound = "" if end is None else "AND key < ?"
+    condition, bounds = _under(prefix)
     rows = connection.execute(
-        f"SELECT key, version, value, sum FROM records WHERE key >= ? AND key > ? {bound} ORDER BY key LIMIT ?",  # noqa: S608
-        (prefix, after, *([] if end is None else [end]), limit),
+        f"SELECT key, version, value, sum FROM records WHERE {condition} AND key > ? ORDER BY key LIMIT ?",  # noqa: S608
+        (*bounds, after, limit),
     )
     return [checked_row(*row) for row in rows]
+
+
+def _under(prefix: str) -> tuple[str, tuple[str, ...]]:
+    """Return the condition that a key begins with a prefix, and its values."""
+    # Two bounds instead of LIKE: they use the index, and no character of a key has a special meaning.
+    end = behind(prefix)
+    return ("key >= ?", (prefix,)) if end is None else ("key >= ? AND key < ?", (prefix, end))
 
 
 def behind(prefix: str) -> str | None:

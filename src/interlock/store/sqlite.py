@@ -3,7 +3,7 @@
 A hand. Any number of processes may use the file at once. Writes go through one thread per process, which commits all
 that wait together (`sqlite_threads.py`); a write that was acknowledged survives kill -9 and a power cut. Waiters of
 this process are woken at once, those of others by looking at SQLite's change counter when the kernel tells that the
-log was written to (`file_bell.py`), or where it does not, every few milliseconds while somebody waits.
+log was written to, or where it does not, every few milliseconds while somebody waits (`sqlite_lookout.py`).
 
 One event loop uses a store. After a fork the child opens its own; using the parent's raises `UsageError`.
 """
@@ -13,24 +13,21 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from interlock.clock import Clock
-from interlock.errors import InterlockError
 from interlock.store.ballast import lay_ballast
 from interlock.store.checksums import RecordDamaged
 from interlock.store.doorbell import Doorbell
 from interlock.store.fault import FAULTS_MAX, Fault
-from interlock.store.file_bell import FileBell, open_bell
 from interlock.store.memory import store_is_closed
 from interlock.store.record_rows import (
-    change_number,
     checked_row,
     find_row,
     list_rows,
+    prefix_number,
     replace_damaged_row,
     swap_row,
 )
@@ -44,21 +41,9 @@ from interlock.store.records import (
 )
 from interlock.store.sqlite_blobs import SqliteBlobs
 from interlock.store.sqlite_file import SqliteFile, open_file
-from interlock.store.sqlite_rows import text, whole_number
+from interlock.store.sqlite_lookout import SqliteLookout
+from interlock.store.sqlite_rows import text
 from interlock.store.sqlite_threads import SqliteReader, SqliteWriter
-
-POLL_S_FIRST = 0.005
-"""How often a waiter looks for writes of other processes at first; about 10 microseconds of work each."""
-
-POLL_S_LATER = 0.010
-"""How often it looks after the first second; with the commit itself far below the promised 50 ms."""
-
-UNASKED_S = 1.0
-"""How often it looks without a sign, where the kernel gives signs; they are only missed when a disk is very slow."""
-
-_SETTLE_S_FIRST = 0.0005
-_SETTLE_LOOKS = 60  # half a second: a commit needs that long on a disk that is busy
-_FIRST_POLLS = 200
 
 _T = TypeVar("_T")
 
@@ -125,7 +110,7 @@ class SqliteRecords:
         self._reader = reader
         self._clock = clock
         self._doorbell = Doorbell(clock=clock)
-        self._lookout = _Lookout(file, self._doorbell, clock=clock)
+        self._lookout = SqliteLookout(file, self._doorbell, clock=clock)
         self._closed = False
 
     async def get(self, key: str) -> Record | None:
@@ -140,7 +125,9 @@ class SqliteRecords:
         self._check_usable()
         written = self._writer.ask(lambda connection: swap_row(connection, key, expected, value))
         try:
-            return await written
+            version = await written
+            self._lookout.know_own(version)
+            return version
         finally:
             self._doorbell.ring(key)
 
@@ -176,12 +163,12 @@ class SqliteRecords:
                 await self._doorbell.rung(bell, timeout_s=left_s)
 
     async def watch_prefix(self, prefix: str, *, seen: int, timeout_s: float) -> int:
-        """See `RecordStore.watch_prefix`. The number counts changes of the whole store."""
+        """See `RecordStore.watch_prefix`."""
         check_prefix(prefix)
         until = self._clock.monotonic() + timeout_s
-        with self._doorbell.hung(None) as bell, self._lookout.kept():
+        with self._doorbell.hung_for_all_of(prefix) as bell, self._lookout.kept():
             while True:
-                number = await self._read(change_number)
+                number = await self._read(lambda connection: prefix_number(connection, prefix))
                 left_s = until - self._clock.monotonic()
                 if number != seen or left_s <= 0:
                     return number
@@ -201,126 +188,6 @@ class SqliteRecords:
         if self._closed:
             raise store_is_closed()
         self._file.check_process()
-
-
-class _Seen:
-    """What the last look saw."""
-
-    def __init__(self) -> None:
-        self.data_version: int | None = None
-        self.versions: dict[str, int | None] = {}
-
-
-class _Lookout:
-    """Looks for writes of other processes while somebody waits, and rings for the keys that changed.
-
-    It runs in the event loop: one look reads a counter in shared memory, which takes about ten microseconds. Where the
-    kernel tells that the log is written to, it sleeps until then; a commit becomes visible some time after its bytes
-    were written, when they are on the disk, so it looks for `SETTLE_S` after each such sign. Now and then it looks
-    without a sign. Elsewhere it looks all the time.
-    """
-
-    def __init__(self, file: SqliteFile, doorbell: Doorbell, *, clock: Clock) -> None:
-        self._file = file
-        self._doorbell = doorbell
-        self._clock = clock
-        self._connection: sqlite3.Connection | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._waiters = 0
-        self._signs = 0
-        self._sign = asyncio.Event()
-
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Keep looking while the caller waits."""
-        self._waiters += 1
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._look())
-        try:
-            yield
-        finally:
-            self._waiters -= 1
-
-    async def close(self) -> None:
-        """End the task and its connection."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    async def _look(self) -> None:
-        seen = _Seen()
-        with self._heard() as hears:
-            looks, signs = 0, self._signs
-            while self._waiters:
-                self._look_once(seen)
-                if signs != self._signs:
-                    looks, signs = 0, self._signs
-                looks += 1
-                await self._pause(looks, hears=hears)
-
-    async def _pause(self, looks: int, *, hears: bool) -> None:
-        """Wait until the next look, `looks` after the last sign."""
-        if not hears:
-            await self._clock.sleep(POLL_S_FIRST if looks < _FIRST_POLLS else POLL_S_LATER)
-        elif looks < _SETTLE_LOOKS:
-            await self._clock.sleep(min(_SETTLE_S_FIRST * 2**looks, POLL_S_LATER))
-        else:
-            await self._doorbell.rung(self._sign, timeout_s=UNASKED_S)
-
-    @contextmanager
-    def _heard(self) -> Iterator[bool]:
-        """Listen to the log; give whether that can be done."""
-        bell = open_bell(f"{self._file.path}-wal")
-        if bell is None:
-            yield False
-            return
-        loop = asyncio.get_running_loop()
-        loop.add_reader(bell.descriptor, self._noticed, bell)
-        try:
-            yield True
-        finally:
-            loop.remove_reader(bell.descriptor)
-            bell.close()
-
-    def _noticed(self, bell: FileBell) -> None:
-        bell.silence()
-        self._signs += 1
-        self._sign.set()
-
-    def _look_once(self, seen: _Seen) -> None:
-        try:
-            self._file.check_in_place()
-            found = self._data_version()
-            if found != seen.data_version:
-                seen.versions = self._ring_changed(seen.versions)
-            seen.data_version = found
-        except (sqlite3.Error, InterlockError):
-            self._doorbell.ring_all()  # the waiters read for themselves and meet the error there, if it lasts
-
-    def _ring_changed(self, known: dict[str, int | None]) -> dict[str, int | None]:
-        """Ring for each awaited key whose version is not the known one; return the versions as they are."""
-        versions = {key: self._version(key) for key in self._doorbell.awaited()}
-        for key, version in versions.items():
-            if key not in known or known[key] != version:
-                self._doorbell.ring(key)
-        self._doorbell.ring_any()
-        return versions
-
-    def _version(self, key: str) -> int | None:
-        row = self._connected().execute("SELECT version FROM records WHERE key = ?", (key,)).fetchone()
-        return None if row is None else whole_number(row[0])
-
-    def _data_version(self) -> int:
-        return int(self._connected().execute("PRAGMA data_version").fetchone()[0])
-
-    def _connected(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = self._file.connect()
-            self._connection.execute("PRAGMA busy_timeout=0")  # never holds up the event loop
-        return self._connection
 
 
 def _faults(connection: sqlite3.Connection) -> tuple[Fault, ...]:

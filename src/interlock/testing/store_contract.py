@@ -311,6 +311,20 @@ class RecordStoreContract:
             assert found != seen
             seen = found
 
+    async def test_a_watch_of_a_prefix_is_not_woken_by_other_keys(
+        self, record_store: RecordStore, record_store_peer: RecordStore
+    ) -> None:
+        name = _namespace()
+        seen = await record_store.watch_prefix(name + "/", seen=-1, timeout_s=PATIENCE_S)
+        watch = asyncio.create_task(record_store.watch_prefix(name + "/", seen=seen, timeout_s=PATIENCE_S))
+        await asyncio.sleep(_SETTLE_S)
+        for number, writer in enumerate((record_store, record_store_peer)):
+            await writer.swap(f"{name}{number}", expected=None, value=b"beside")
+        await asyncio.sleep(_SETTLE_S)
+        assert not watch.done()
+        await record_store_peer.swap(f"{name}/k", expected=None, value=b"under")
+        assert await asyncio.wait_for(watch, PATIENCE_S / 2) != seen
+
     async def test_a_peer_sees_what_was_written(
         self, record_store: RecordStore, record_store_peer: RecordStore
     ) -> None:

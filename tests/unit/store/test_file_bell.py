@@ -58,9 +58,9 @@ async def test_a_peer_is_woken_with_and_without_a_bell(
     path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, hears: bool
 ) -> None:
     if not hears:
-        monkeypatch.setattr("interlock.store.sqlite.open_bell", lambda _path: None)
-    monkeypatch.setattr("interlock.store.sqlite.UNASKED_S", PATIENCE_S)
-    monkeypatch.setattr("interlock.store.sqlite._SETTLE_LOOKS", 30)
+        monkeypatch.setattr("interlock.store.sqlite_lookout.open_bell", lambda _path: None)
+    monkeypatch.setattr("interlock.store.sqlite_lookout.UNASKED_S", PATIENCE_S)
+    monkeypatch.setattr("interlock.store.sqlite_lookout._SETTLE_LOOKS", 30)
     peer = await SqliteStore.open(path, clock=SystemClock())
     version = None
     for number in range(3):

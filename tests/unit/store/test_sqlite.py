@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from interlock.clock import SystemClock
 from interlock.errors import BackendUnavailable, UsageError
-from interlock.store.record_rows import behind, swap_row
+from interlock.store.record_rows import behind
 from interlock.store.sqlite import SqliteStore
 
 
@@ -85,20 +85,6 @@ async def test_closing_waits_for_swaps_under_way(path: Path) -> None:
     await store.close()
     assert len(set(await asyncio.gather(*swaps))) == 50
     assert not Path(f"{path}-wal").exists()  # the last connection tidied up
-
-
-async def test_nothing_looks_at_the_file_while_nobody_waits(store: SqliteStore) -> None:
-    await store.records.watch("k", seen=None, timeout_s=0.001)
-    task = store.records._lookout._task
-    assert task is not None
-    await asyncio.wait_for(task, 10)
-
-
-async def test_a_write_that_rings_no_bell_is_noticed_all_the_same(store: SqliteStore) -> None:
-    watch = asyncio.create_task(store.records.watch("k", seen=None, timeout_s=20))
-    await asyncio.sleep(0.02)
-    await asyncio.wrap_future(store._writer.submit(lambda connection: swap_row(connection, "k", None, b"one")))
-    assert (await watch or pytest.fail("absent")).value == b"one"
 
 
 @given(prefix=st.text(max_size=4), text=st.text(max_size=6))
