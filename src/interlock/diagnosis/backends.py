@@ -24,7 +24,7 @@ _SPELLINGS: Final[Mapping[str, re.Pattern[str]]] = {
         r"|\.blob\.core\.|AADSTS\d|lock info from metadata|running Azure CLI|storage: service returned error"
         r"|AuthorizationPermissionMismatch|blobs\.Client#|containers\.Client#|\(blobs?\.",
         "gcs": r"gs://|googleapi: |storage\.NewClient|querying Cloud Storage|storage: (?:bucket|object) doesn't exist",
-        "kubernetes": r"locked by another terraform client|secrets \"tfstate-|leases\.coordination\.k8s\.io"
+        "kubernetes": r"locked by another (?:terraform|tofu) client|secrets \"tfstate-|leases\.coordination\.k8s\.io"
         r"|lock-tfstate-",
         "consul": r"Consul|consul|lock is already held by|\.lockinfo|Lock Index",
         "cos": r"cos\.\S{1,60}\.myqcloud|tencentcos",

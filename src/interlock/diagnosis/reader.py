@@ -150,7 +150,7 @@ _EMBEDDED: Final = re.compile(r"\\nError: ")
 """Terraform's output as a text inside JSON, as controllers keep it: line ends are two characters."""
 _CUT: Final = "Two interrupts received"
 _NOTICE: Final = _any_of(
-    r"!{3,40} TERRAFORM CRASH !{3,40}",
+    r"!{3,40} (?:TERRAFORM|OPENTOFU) CRASH !{3,40}",
     r"(?:fatal error|panic): ",
     r"Stack trace from the \S{1,200} plugin:",
     r"Interrupt received\.",
@@ -241,7 +241,7 @@ _ENDS_PLAIN: Final = _any_of(
     r"Initializing ",
     r"Plan: \d",
     r"No changes\.",
-    r"Terraform (?:used|will|has|planned)",
+    r"(?:Terraform|OpenTofu) (?:used|will|has|planned)",
     r"(?:ERROR: Job|Job succeeded|Finished: |Cleaning up|Uploading|Running after)",
     r"section_",
     r"Post job",

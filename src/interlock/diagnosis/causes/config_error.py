@@ -50,7 +50,7 @@ _HEADLINES: Final = (
     r"Iteration over",
     r"Attempt to (?:get|index|call)",
     r"Backend (?:type|initialization failed)",
-    r"Terraform has no command",
+    r"(?:Terraform|OpenTofu) has no command",
     r"Unclear (?:path|target)",
 )
 """Headlines that Terraform gives only to mistakes in the configuration or on the command line."""
@@ -152,7 +152,7 @@ RULE: Final = Rule(
                 r"Error parsing command-line",
             )
         ),
-        Sign(words=words(r"Terraform encountered problems during initiali[sz]ation"), is_echo=True),
+        Sign(words=words(r"(?:Terraform|OpenTofu) encountered problems during initiali[sz]ation"), is_echo=True),
     ),
     advice=_advice,
 )

@@ -45,7 +45,7 @@ RULE: Final = Rule(
                 r"HCP Terraform or Terraform Enterprise initialization required",
                 r"Provider requirements cannot be satisfied by locked dependencies",
                 r"plugins? (?:are|is) not installed",
-                r'please run "?terraform init',
+                r'please run "?(?:terraform|tofu) init',
                 r"Could not load plugin",
                 r"there is no package for .{1,200} cached in",
             )

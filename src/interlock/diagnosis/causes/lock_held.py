@@ -87,7 +87,7 @@ RULE: Final = Rule(
         ),
         Sign(
             words=words(
-                r"already locked by another terraform client",
+                r"already locked by another (?:terraform|tofu) client",
                 r"state blob is already locked",
                 r"HTTP remote state already locked",
                 r"failed to lock \S{1,20} state: .{0,300}ConditionalCheckFailedException",

@@ -29,7 +29,7 @@ RULE: Final = Rule(
     signs=(
         Sign(
             words=words(
-                r"TERRAFORM CRASH",
+                r"(?:TERRAFORM|OPENTOFU) CRASH",
                 r"plugin crashed!",
                 r"Plugin did not respond",
                 r"The plugin returned an unexpected error",

@@ -57,9 +57,10 @@ RULE: Final = Rule(
                 r"invalid state metadata, \w{1,20} field mismatch",  # of an encrypted state that was edited
             ),
             unless=words(
-                r"newer Terraform version",
+                r"newer (?:Terraform|OpenTofu) version",
                 r"or newer is required",
-                r"created by Terraform v",
+                r"created by (?:Terraform|OpenTofu) v",
+                r"which is not supported by (?:Terraform|OpenTofu) ",
             ),
         ),
     ),

@@ -15,20 +15,20 @@ RULE: Final = Rule(
     signs=(
         Sign(
             words=words(
-                r"Unsupported Terraform Core version",
-                r"Unsupported OpenTofu Core version",
+                r"Unsupported (?:Terraform|OpenTofu) Core version",
                 r"managed by newer provider version",
                 r"does not support .{1,40}version .{0,60}required by",
-                r"This configuration does not support Terraform version",
-                r"plan file was created by Terraform",
+                r"This configuration does not support (?:Terraform|OpenTofu) version",
+                r"plan file was created by (?:OpenTofu or )?Terraform",
                 r"Incompatible (?:provider )?version",
                 r"Incompatible API version with plugin",
-                r"state snapshot was created by Terraform v\S{1,30}, (?:but|which) is",
+                r"state snapshot was created by (?:Terraform|OpenTofu) v\S{1,30}, (?:but|which) is",
                 r"newer than current v",
-                r"incompatible with this version of Terraform",
-                r"Incompatible Terraform version",
+                r"incompatible with this version of (?:Terraform|OpenTofu)",
+                r"Incompatible (?:Terraform|OpenTofu) version",
                 r"or newer is required to (?:read|work)",
-                r"is not compatible with Terraform",
+                r"is not compatible with (?:Terraform|OpenTofu)",
+                r"which is not supported by (?:Terraform|OpenTofu) ",  # a state of a format that is still to come
                 r"Provider .{1,200} v\S{1,30} does not have a package",
             )
         ),
