@@ -10,6 +10,7 @@ import pytest
 from interlock.clock import SystemClock
 from interlock.store.file_bell import open_bell
 from interlock.store.sqlite import SqliteStore
+from interlock.store.sqlite_lookout import SETTLE_S
 
 PATIENCE_S = 20.0
 linux = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
@@ -60,7 +61,7 @@ async def test_a_peer_is_woken_with_and_without_a_bell(
     if not hears:
         monkeypatch.setattr("interlock.store.sqlite_lookout.open_bell", lambda _path: None)
     monkeypatch.setattr("interlock.store.sqlite_lookout.UNASKED_S", PATIENCE_S)
-    monkeypatch.setattr("interlock.store.sqlite_lookout._SETTLE_LOOKS", 30)
+    monkeypatch.setattr("interlock.store.sqlite_lookout.SETTLE_S", SETTLE_S[:8])
     peer = await SqliteStore.open(path, clock=SystemClock())
     version = None
     for number in range(3):

@@ -12,7 +12,7 @@ from interlock.store.file_bell import FileBell, open_bell
 from interlock.store.record_rows import swap_row
 from interlock.store.sqlite import SqliteStore
 from interlock.store.sqlite_file import open_file
-from interlock.store.sqlite_lookout import Seen, SqliteLookout
+from interlock.store.sqlite_lookout import OWN_MAX, SETTLE_S, Seen, SqliteLookout
 
 
 async def test_nothing_looks_at_the_file_while_nobody_waits(store: SqliteStore) -> None:
@@ -51,7 +51,7 @@ async def test_the_log_is_listened_to_once_however_often_somebody_waits(
 async def test_what_this_process_wrote_is_not_looked_for(path: Path, store: SqliteStore) -> None:
     doorbell, clock = Doorbell(clock=SystemClock()), SystemClock()
     lookout = SqliteLookout(open_file(path, clock=clock), doorbell, clock=clock)
-    with doorbell.hung("waited") as bell, doorbell.hung_for_all_of("w") as every, lookout.kept():
+    with doorbell.hung("waited") as bell, doorbell.hung_for_all_of("w") as every:
         seen = Seen()
         lookout.look_once(seen)
         version = await store.records.swap("waited", expected=None, value=b"a peer's")
@@ -71,7 +71,22 @@ async def test_what_this_process_wrote_is_not_looked_for(path: Path, store: Sqli
         assert (bell.is_set(), every.is_set()) == (True, True)
 
         bell.clear()
+        version = await store.records.swap("waited", expected=version, value=b"ours, among more than are remembered")
+        for number in range(version, version + OWN_MAX + 1):
+            lookout.know_own(number)
+        lookout.look_once(seen)
+        assert bell.is_set()
+
+        bell.clear()
         await store.records.swap("waited", expected=version, value=None)  # a removal has no version
         lookout.look_once(seen)
         assert bell.is_set()
     await lookout.close()
+
+
+def test_a_commit_is_noticed_before_it_has_taken_twice_as_long() -> None:
+    waited_s = SETTLE_S[0]
+    for pause_s in SETTLE_S[1:]:
+        assert pause_s <= min(waited_s + SETTLE_S[0], 0.04)
+        waited_s += pause_s
+    assert waited_s >= 0.5
