@@ -116,7 +116,7 @@ def _row(approval: Approval, now: datetime) -> tuple[str, ...]:
 
 
 def _tell(approval: Approval, now: datetime) -> None:
-    from interlock.policy.approval import Standing, standing, why_over
+    from interlock.policy.approval import OPEN, Standing, Verdict, comment_line, standing, why_over
 
     current = standing(approval, now)
     view.say(f"{approval.id}: {approval.what}")
@@ -127,6 +127,11 @@ def _tell(approval: Approval, now: datetime) -> None:
     view.say(f"  digest    {approval.digest}")
     if approval.job:
         view.say(f"  job       {approval.job}")
+    if approval.ordered_by:
+        view.say(f"  began by  {approval.ordered_by}")
+    if approval.comments_on and current in OPEN:
+        for verdict in Verdict:
+            view.say(f"  comment   {comment_line(approval, verdict)}")
     for one in approval.decisions:
         view.say(f"  {one.verdict.value:9} {one.who} at {view.instant(one.at)}: {one.reason}")
     if current not in {Standing.WAITING, Standing.APPROVED}:

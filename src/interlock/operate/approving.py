@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interlock.policy.approval import Approval, Decision, Standing, Verdict, standing
+from interlock.policy.approval import Approval, Decision, Standing, Verdict, comment_line, standing
 from interlock.site.ref import own_address
 
 if TYPE_CHECKING:
@@ -15,8 +15,16 @@ if TYPE_CHECKING:
 _ACTIONS = {Verdict.APPROVE: "approved", Verdict.REJECT: "rejected"}
 
 
-async def decide(
-    name: str, verdict: Verdict, home: Home, *, reason: str, who: str = "", via: str = "cli", digest: str = ""
+async def decide(  # noqa: PLR0913 - what a decision is made of
+    name: str,
+    verdict: Verdict,
+    home: Home,
+    *,
+    reason: str,
+    who: str = "",
+    account: str = "",
+    via: str = "cli",
+    digest: str = "",
 ) -> Approval:
     """Write down what a person says of a request, and return it.
 
@@ -26,6 +34,7 @@ async def decide(
         home: Where it is.
         reason: Theirs.
         who: Who decides; by default the person of the home. Whoever calls this for others has proven who they are.
+        account: Theirs at a code host; see `Decision.account`.
         via: From where: `cli`, `api`, an address.
         digest: The digest that they saw, or its beginning; empty when they named none.
 
@@ -35,7 +44,7 @@ async def decide(
     """
     who = who or home.person
     now = home.clock.now()
-    decision = Decision(who=who, verdict=verdict, reason=reason.strip(), at=now, via=via)
+    decision = Decision(who=who, verdict=verdict, reason=reason.strip(), at=now, via=via, account=account)
 
     async def before(after: Approval, _version: int) -> None:
         facts = {"request": name, "digest": after.digest, "reason": decision.reason, "via": via, "what": after.what}
@@ -77,6 +86,8 @@ def as_document(approval: Approval, now: datetime) -> dict[str, object]:
         "own_approval": approval.own_approval,
         "policy": approval.policy,
         "job": approval.job or None,
+        "ordered_by": approval.ordered_by or None,
+        "comment": comment_line(approval, Verdict.APPROVE) if approval.comments_on else None,
         "operation": plan.operation if plan is not None else None,
         "directory": plan.directory if plan is not None else None,
         "counts": dict(plan.counts) if plan is not None else None,

@@ -7,6 +7,8 @@ The rules, in the order in which they are asked:
 - one that was used, replaced by another request, rejected, or is too old, is over; nothing brings it back;
 - whoever asked does not count among those who approve, unless each policy that asks for approval says so;
 - each person counts once; a rejection by anybody ends it, also after enough have approved, as long as it is not used;
+- one person may have a token of the server and an account at a code host: approvals of the two kinds are not added up,
+  and an account approves only where it is known which account ordered the run;
 - it is used once: the swap that writes `used_by` comes before anything is changed, so one who is killed after it has
   used it up, and nobody can apply twice on one approval.
 """
@@ -25,7 +27,12 @@ from interlock.errors import PlanStale, PolicyGate, StateInvalid, UsageError, co
 from interlock.instants import Instant, spelled
 
 SCHEMA = 1
+ACCOUNT_SCHEMA = 2
+"""Of a request that names the account behind the run: a release that knows nothing of it would forget it."""
 REASON_MAX = 1000
+COMMENT_PREFIX = "/interlock"
+DIGEST_SHOWN = 16
+"""Digits of a digest that a comment names at least: nobody finds another plan with the same."""
 DECISIONS_MAX = 50
 
 
@@ -70,7 +77,9 @@ class Decision(Struct, frozen=True, kw_only=True):
         verdict: Yes or no.
         reason: In their words.
         at: When.
-        via: From where: `cli`, `api`, and the address where it is known.
+        via: From where: `cli`, `api`, and the address where it is known; of a comment its address.
+        account: The account at a code host that wrote it, as `github:583231`; empty for any other person. Names of
+            accounts can be changed, and become another's; this cannot.
     """
 
     who: str
@@ -78,6 +87,17 @@ class Decision(Struct, frozen=True, kw_only=True):
     reason: str
     at: Instant
     via: str = ""
+    account: str = ""
+
+    @property
+    def person(self) -> str:
+        """By which the same person is known again."""
+        return self.account or self.who
+
+    @property
+    def host(self) -> str:
+        """The code host of the account; empty for any other person."""
+        return host_of(self.account)
 
 
 class KeptPlan(Struct, frozen=True, kw_only=True):
@@ -130,6 +150,9 @@ class Approval(Struct, frozen=True, kw_only=True):
         used_digest: Of what that run did: the kept plan's, or the essence of an equal one.
         used_at: When.
         replaced_by: The request that took its place, since something else is to be done now; empty for none.
+        ordered_by: The account at a code host that began the CI job which asks, as its identity token names it; empty
+            where none does.
+        comments_on: The code host where a comment on a pull request can decide it; empty for none.
         schema: Version of this record's format.
     """
 
@@ -151,13 +174,40 @@ class Approval(Struct, frozen=True, kw_only=True):
     used_digest: str = ""
     used_at: Instant | None = None
     replaced_by: str = ""
+    ordered_by: str = ""
+    comments_on: str = ""
     schema: int = SCHEMA
 
     @property
     def approvers(self) -> tuple[str, ...]:
         """Who approves it and counts, each once."""
-        said = [one.who for one in self.decisions if one.verdict is Verdict.APPROVE]
-        return tuple(dict.fromkeys(who for who in said if self.own_approval or who != self.asked_by))
+        return approvers(self, own=self.own_approval)
+
+
+def approvers(approval: Approval, *, own: bool) -> tuple[str, ...]:
+    """Return who approves a request and counts, each once.
+
+    Of those with an account at a code host and those with a token of the server, whichever are more: somebody who has
+    both is in each of the two, and would be two persons.
+
+    Args:
+        approval: The request.
+        own: Whether the one who asks counts.
+    """
+    kinds: dict[str, dict[str, str]] = {}
+    for one in approval.decisions:
+        if one.verdict is Verdict.APPROVE and (own or not _is_own(approval, one)):
+            kinds.setdefault(one.host, {}).setdefault(one.person, one.who)
+    return tuple(max(kinds.values(), key=len, default={}).values())
+
+
+def host_of(account: str) -> str:
+    """Return the code host of an account: `github` of `github:583231`."""
+    return account.partition(":")[0]
+
+
+def _is_own(approval: Approval, decision: Decision) -> bool:
+    return decision.who == approval.asked_by or (bool(decision.account) and decision.account == approval.ordered_by)
 
 
 def standing(approval: Approval, now: datetime) -> Standing:
@@ -198,19 +248,49 @@ def decided(approval: Approval, decision: Decision, *, digest: str = "") -> Appr
             f"request {approval.id} cannot be decided any more", why=why_over(approval, now), fix=next_of(approval)
         )
     if decision.verdict is Verdict.APPROVE:
-        if decision.who == approval.asked_by and not approval.own_approval:
-            raise PolicyGate(
-                f"{decision.who} may not approve {approval.id}",
-                why=f"they asked for it, and policy {approval.policy} wants another person",
-                fix=f"{command('approvals', 'show', approval.id)}    then another person approves it",
-                rule="approvals",
-                policy=approval.policy,
-            )
-        if decision.who in approval.approvers:
+        if not approval.own_approval:
+            _check_other_person(approval, decision)
+        if any(decision.person == one.person for one in approval.decisions if one.verdict is Verdict.APPROVE):
             return approval
     if len(approval.decisions) >= DECISIONS_MAX:
         raise UsageError(f"request {approval.id} has {DECISIONS_MAX} decisions already", fix=next_of(approval))
     return replace(approval, decisions=(*approval.decisions, decision))
+
+
+def _check_other_person(approval: Approval, decision: Decision) -> None:
+    if decision.account and host_of(approval.ordered_by) != decision.host:
+        raise _not_approved_by(
+            approval,
+            decision,
+            f"it is not known which account of {decision.host} began the run, and policy {approval.policy} wants "
+            "another person",
+            how_to_approve(replace(approval, comments_on="")),
+        )
+    if _is_own(approval, decision):
+        raise _not_approved_by(
+            approval,
+            decision,
+            f"they asked for it, and policy {approval.policy} wants another person",
+            f"{command('approvals', 'show', approval.id)}    then another person approves it",
+        )
+
+
+def _not_approved_by(approval: Approval, decision: Decision, why: str, fix: str) -> PolicyGate:
+    what = f"{decision.who} may not approve {approval.id}"
+    return PolicyGate(what, why=why, fix=fix, rule="approvals", policy=approval.policy)
+
+
+def how_to_approve(approval: Approval) -> str:
+    """Return what a person types to approve a request: a command, or where one is read a comment."""
+    typed = command("approve", approval.id, "--reason", "TEXT")
+    if not approval.comments_on:
+        return typed
+    return f"{typed}    or as a comment on a pull request: {comment_line(approval, Verdict.APPROVE)}"
+
+
+def comment_line(approval: Approval, verdict: Verdict) -> str:
+    """Return the line of a comment that decides a request. It names what was seen, so it is good for nothing else."""
+    return f"{COMMENT_PREFIX} {verdict.value} {approval.id} {_bare(approval.digest)[:DIGEST_SHOWN]} REASON"
 
 
 def used(approval: Approval, *, by: str, digest: str, now: datetime) -> Approval:
@@ -263,7 +343,7 @@ def check_approved(approval: Approval, now: datetime) -> None:
         raise PolicyGate(
             f"{approval.id} waits for approval",
             why=f"policy {approval.policy} wants {approval.needed}, {missing} missing; nothing was changed",
-            fix=command("approve", approval.id, "--reason", "TEXT"),
+            fix=how_to_approve(approval),
             rule="approvals",
             policy=approval.policy,
             approval=approval.id,
@@ -341,7 +421,7 @@ def decode(data: bytes, name: str) -> Approval:
         approval = decode_json(data, type=Approval)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StateInvalid(what, why=reason_of(error), fix=command("approvals", "ls")) from error
-    if approval.schema > SCHEMA:
+    if approval.schema > ACCOUNT_SCHEMA:
         raise StateInvalid(what, why="a newer Interlock wrote it", fix="update Interlock")
     if approval.id != name:
         raise StateInvalid(what, why="it says that it is another one", fix=command("approvals", "ls"))

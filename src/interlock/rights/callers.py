@@ -135,6 +135,11 @@ def person_of(caller: Caller) -> str:
     return caller.who if caller.who.endswith(mark) else caller.key
 
 
+def account_of(caller: Caller) -> str:
+    """Return the account at a code host that began the CI job which asks, as `github:583231`; "" for none known."""
+    return caller.bound.account if isinstance(caller, Token) and caller.bound is not None else ""
+
+
 def may_do(caller: Caller, right: Right, state: str) -> bool:
     """Say whether somebody has a right on a state, for lists that leave out what one may not see."""
     try:

@@ -55,12 +55,14 @@ class Binding(Struct, frozen=True, kw_only=True):
         job: Which job has it, for people.
         until: It is not renewed beyond this.
         run: The one run that it is for; "" for any of the state.
+        account: The account at a code host that began the job, as `github:583231`; "" where its platform names none.
     """
 
     rule: str
     job: str
     until: Instant
     run: str = ""
+    account: str = ""
 
 
 class Token(Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from interlock.amounts import amount
 from interlock.errors import PolicyGate, command
 from interlock.foreign_text import one_line
 from interlock.instants import span
-from interlock.policy.approval import Approval, KeptPlan, Kind
+from interlock.policy.approval import Approval, KeptPlan, Kind, approvers, how_to_approve
 from interlock.policy.judging import Result, judge, refusal
 from interlock.policy.policy import Policies
 from interlock.policy.reading import zone
@@ -184,13 +184,12 @@ class PolicyReview:
         Raises:
             PolicyGate: Likewise.
         """
-        own = self.policies.own_approval
-        count = sum(own or who != approval.asked_by for who in approval.approvers)
+        count = len(approvers(approval, own=self.policies.own_approval and approval.own_approval))
         if count < self.policies.approvals:
             raise PolicyGate(
                 f"{approval.id} is not approved by as many as policy {self.policies.asks_for} wants now",
                 why=f"{self.policies.approvals} are wanted, {count} count; nothing was changed",
-                fix=command("approve", approval.id, "--reason", "TEXT"),
+                fix=how_to_approve(approval),
                 rule="approvals",
                 policy=self.policies.asks_for,
                 approval=approval.id,
@@ -290,8 +289,7 @@ class PolicyReview:
         return PolicyGate(
             f"the plan for {approval.state} waits for approval",
             why=f"policy {approval.policy} wants {persons}; the plan is kept, the lock given back, nothing was changed",
-            fix=f"{command('approve', approval.id, '--reason', 'TEXT')}    "
-            f"then {again}{command('apply', '--run', approval.id)}",
+            fix=f"{how_to_approve(approval)}    then {again}{command('apply', '--run', approval.id)}",
             rule="approvals",
             policy=approval.policy,
             approval=approval.id,

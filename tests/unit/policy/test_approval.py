@@ -8,16 +8,20 @@ from msgspec.structs import replace
 
 from interlock.errors import PlanStale, PolicyGate, StateInvalid, UsageError
 from interlock.policy.approval import (
+    ACCOUNT_SCHEMA,
     Approval,
     Decision,
     KeptPlan,
     Kind,
     Standing,
     Verdict,
+    approvers,
     check_approved,
+    comment_line,
     decided,
     decode,
     encode,
+    how_to_approve,
     replaced,
     standing,
     used,
@@ -144,8 +148,72 @@ def test_the_stored_form_comes_back_and_one_that_cannot_be_trusted_is_refused() 
     with pytest.raises(StateInvalid, match="cannot be read"):
         decode(encode(kept), "r2")
     with pytest.raises(StateInvalid, match="cannot be read"):
-        decode(encode(replace(kept, schema=2)), "r1")
+        decode(encode(replace(kept, schema=ACCOUNT_SCHEMA + 1)), "r1")
     for spoiled in (b"", b"{}", b"[]", b"\xff", encode(kept)[:-1]):
         with pytest.raises(StateInvalid, match="cannot be read"):
             decode(spoiled, "r1")
     assert "novelty" not in msgspec.json.decode(encode(kept))
+
+
+def comments(account: str, verdict: Verdict = Verdict.APPROVE, *, login: str = "someone") -> Decision:
+    return replace(says(f"{account} ({login})", verdict), account=account)
+
+
+def of_github(*, needed: int = 1, own: bool = False) -> Approval:
+    return replace(request(needed=needed, own=own), ordered_by="github:12", comments_on="github")
+
+
+@pytest.mark.promise("P8")
+def test_the_account_that_began_the_job_may_not_approve_by_a_comment() -> None:
+    with pytest.raises(PolicyGate, match="may not approve"):
+        decided(of_github(), comments("github:12"))
+    assert standing(decided(of_github(), comments("github:13")), LATER) is Standing.APPROVED
+    assert standing(decided(of_github(own=True), comments("github:12")), LATER) is Standing.APPROVED
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("ordered_by", ["", "gitlab:13"])
+def test_no_account_approves_where_it_is_not_known_whether_it_began_the_run(ordered_by: str) -> None:
+    asked = replace(request(), ordered_by=ordered_by)
+    with pytest.raises(PolicyGate, match="may not approve") as refusal:
+        decided(asked, comments("github:13"))
+    assert refusal.value.fix == "interlock approve r1 --reason TEXT"
+    assert standing(decided(asked, comments("github:13", Verdict.REJECT)), LATER) is Standing.REJECTED
+
+
+@pytest.mark.promise("P8")
+def test_one_person_with_an_account_and_a_token_is_not_two() -> None:
+    both = decided(decided(of_github(needed=2), says("ben@host")), comments("github:13"))
+    assert (standing(both, LATER), len(both.decisions), len(both.approvers)) == (Standing.WAITING, 2, 1)
+    assert decided(both, comments("github:13", login="renamed")) is both, "known by its id, and not by its name"
+    assert decided(both, says("ben@host")) is both
+    third = decided(both, comments("github:14"))
+    assert (standing(third, LATER), third.approvers) == (
+        Standing.APPROVED,
+        ("github:13 (someone)", "github:14 (someone)"),
+    )
+
+
+@pytest.mark.promise("P8")
+def test_what_counts_now_is_asked_of_what_policies_want_now() -> None:
+    own = decided(of_github(own=True), comments("github:12"))
+    assert approvers(own, own=True) == ("github:12 (someone)",)
+    assert approvers(own, own=False) == ()
+
+
+def test_the_line_of_a_comment_names_run_and_digest_and_is_read_again() -> None:
+    asked = of_github()
+    line = comment_line(asked, Verdict.APPROVE)
+    assert line == f"/interlock approve r1 {'ab' * 8} REASON"
+    assert how_to_approve(asked) == (f"interlock approve r1 --reason TEXT    or as a comment on a pull request: {line}")
+    assert how_to_approve(request()) == "interlock approve r1 --reason TEXT"
+    with pytest.raises(PolicyGate, match="waits") as refusal:
+        check_approved(asked, LATER)
+    assert refusal.value.fix == how_to_approve(asked)
+
+
+def test_a_request_that_names_an_account_is_not_read_by_a_release_that_would_forget_it() -> None:
+    kept = replace(of_github(), schema=ACCOUNT_SCHEMA)
+    assert decode(encode(kept), "r1") == kept
+    with pytest.raises(StateInvalid, match="cannot be read"):
+        decode(encode(replace(kept, schema=ACCOUNT_SCHEMA + 1)), "r1")

@@ -6,7 +6,7 @@ server's policies want, and never for less.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Struct
@@ -25,10 +25,10 @@ from interlock.audit.entry import Fact
 from interlock.errors import UsageError
 from interlock.instants import span
 from interlock.operate import approving
-from interlock.policy.approval import Approval, Kind, Verdict
+from interlock.policy.approval import ACCOUNT_SCHEMA, SCHEMA, Approval, Kind, Verdict
 from interlock.policy.policy import join
 from interlock.rights import Right
-from interlock.rights.callers import Caller, may_do, person_of
+from interlock.rights.callers import Caller, account_of, may_do, person_of
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, OfState, Sent, acts, from_to, reads
 from interlock.site.ref import own_address
 from interlock.state import MAX_STATE_BYTES
@@ -64,11 +64,21 @@ class SomeApprovals(Struct, frozen=True, kw_only=True):
     limit: Annotated[int, from_to(1, PAGE_MAX)] = PAGE_MAX
 
 
+CommentsOn = Callable[[str, str], Awaitable[str]]
+"""Tells the code host where a comment of another person decides a request: for a state, ordered by an account."""
+
+
+async def no_comments(_state: str, _ordered_by: str) -> str:
+    """Let no comment decide anything, as where no hooks are kept."""
+    return ""
+
+
 class _Approvals:
     """Does what clients ask."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, comments_on: CommentsOn) -> None:
         self._home = home
+        self._comments_on = comments_on
 
     async def list(self, call: Call[SomeApprovals, NoBody]) -> ToldApprovals:
         """Requests for approval of the states that the token may see."""
@@ -109,8 +119,12 @@ class _Approvals:
         wants = joined.two_persons if asked.kind in {Kind.FORCE_UNLOCK, Kind.RESTORE} else bool(joined.approvals)
         needed = 1 if asked.kind in {Kind.FORCE_UNLOCK, Kind.RESTORE} else joined.approvals
         lasts = min(asked.expires_at - asked.asked_at, span(joined.approval_s))
+        ordered_by = account_of(call.caller)
         request = replace(
             asked,
+            ordered_by=ordered_by,
+            comments_on=await self._comments_on(state, ordered_by),
+            schema=ACCOUNT_SCHEMA if ordered_by else SCHEMA,
             asked_by=who,
             asked_at=now,
             expires_at=now + lasts,
@@ -235,9 +249,9 @@ def _check_page(limit: int) -> None:
         raise UsageError("nothing was listed", why=f"a page has 1 to {PAGE_MAX} rows")
 
 
-def approval_endpoints(home: Home) -> list[AnyEndpoint]:
+def approval_endpoints(home: Home, comments_on: CommentsOn = no_comments) -> list[AnyEndpoint]:
     """Return the rows."""
-    does = _Approvals(home)
+    does = _Approvals(home, comments_on)
     return [
         reads("/approvals", does.list, right=None, query=SomeApprovals, answer=ToldApprovals),
         reads("/approvals/one", does.show, right=None, query=Named, answer=ToldApproval),

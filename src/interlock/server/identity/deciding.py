@@ -20,6 +20,8 @@ PERSON_LASTS_S = 43_200.0
 """A person logs in again after so long: a day's work."""
 _ROLES = tuple(Role)
 _SHOWN_CHARS = 120
+_ACCOUNTS = {Platform.GITHUB: "actor_id", Platform.GITLAB: "user_id"}
+"""The claim that names the account which began a job. Azure's tokens name a service connection, and no person."""
 _RUN = re.compile(r"[0-9a-hjkmnp-tv-z]{16}\Z", re.ASCII)
 TOLD = (
     *("repository_id", "run_id", "run_attempt", "ref", "environment", "event_name", "job_workflow_ref", "actor_id"),
@@ -63,6 +65,7 @@ class Granted(Struct, frozen=True, kw_only=True):
         lasts_s: For so long.
         job: Which job it is, or which person, for people.
         facts: What the audit log keeps of the token.
+        account: The account at a code host that began the job, as `github:583231`; "" where its platform names none.
     """
 
     rule: str
@@ -72,6 +75,7 @@ class Granted(Struct, frozen=True, kw_only=True):
     lasts_s: float
     job: str
     facts: Mapping[str, str]
+    account: str = ""
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
@@ -144,7 +148,14 @@ def _grant(rule: TrustRule, claims: Claims, asked: Asked) -> Granted:
         lasts_s=PERSON_LASTS_S if is_person else LASTS_S_MAX,
         job=f"{rule.platform.value} {job}".strip(),
         facts=facts,
+        account=_account(claims),
     )
+
+
+def _account(claims: Claims) -> str:
+    """Return the account that began a job: who approves must be another one."""
+    ids = claims.values(_ACCOUNTS[claims.platform]) if claims.platform in _ACCOUNTS else ()
+    return f"{claims.platform.value}:{ids[0]}" if len(ids) == 1 and ids[0].isascii() and ids[0].isdecimal() else ""
 
 
 def _person(claims: Claims) -> str:

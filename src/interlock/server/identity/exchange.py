@@ -156,7 +156,7 @@ class Exchange:
     async def _issued(self, granted: Granted) -> Issued:
         now = self._clock.now()
         until = now + timedelta(seconds=max(RENEWED_S_MAX, granted.lasts_s))
-        binding = Binding(rule=granted.rule, job=granted.job, until=until, run=granted.run)
+        binding = Binding(rule=granted.rule, job=granted.job, until=until, run=granted.run, account=granted.account)
         token, text = await self._tokens.issue(
             granted.role,
             state=granted.state,

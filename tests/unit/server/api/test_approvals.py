@@ -18,7 +18,7 @@ from interlock.ids import RandomIds
 from interlock.lock import HeldBack, Priority, Requested
 from interlock.policy import Freeze, Policy
 from interlock.policy.approval import Approval, KeptPlan, Kind
-from interlock.rights import Role
+from interlock.rights import Binding, Role
 from interlock.rights.book import TokenBook
 from interlock.rights.callers import BookTokens, SingleToken
 from interlock.server.api.approvals import approval_endpoints
@@ -92,6 +92,23 @@ def desk(tmp_path: Path) -> Desk:
 
 
 YES = {"verdict": "approve", "reason": "seen"}
+
+
+@pytest.mark.promise("P8")
+async def test_which_account_began_a_job_is_what_its_token_says_and_never_what_the_job_says(desk: Desk) -> None:
+    await desk.says(approvals=1)
+    forged = {"ordered_by": "github:13", "comments_on": "github", "schema": 1}
+    plain = await desk.asked(await desk.token(Role.RUNNER), **forged)
+    assert (plain.ordered_by, plain.comments_on, plain.schema) == ("", "", 1)
+    until = desk.home.clock.now() + timedelta(hours=1)
+    bound = Binding(rule="r", job="github repository_id 74", until=until, account="github:12")
+    _, text = await desk.book.issue(
+        Role.RUNNER, state="prod/routing", binding=bound, by="r", lifetime=timedelta(minutes=15)
+    )
+    job = {"authorization": f"Bearer {text.whole()}"}
+    told = await desk.call("POST", "/approvals?state=prod/routing", job, desk.request(id="r7", **forged))
+    kept = await desk.home.approvals.get(told.json()["approval"]["id"])
+    assert (kept.ordered_by, kept.schema) == ("github:12", 2), "a release that would forget it cannot read it"
 
 
 @pytest.mark.promise("P8")

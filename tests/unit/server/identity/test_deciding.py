@@ -82,6 +82,29 @@ def test_a_job_that_fits_gets_the_role_of_its_rule_for_its_state_alone(platform:
     assert "sub" not in granted.facts
 
 
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize(
+    ("platform", "said", "account"),
+    [
+        (Platform.GITHUB, {}, "github:12"),
+        (Platform.GITHUB, {"actor_id": None}, ""),
+        (Platform.GITHUB, {"actor_id": "anna"}, ""),
+        (Platform.GITHUB, {"actor_id": "\u0661\u0662"}, ""),
+        (Platform.GITHUB, {"actor_id": ["12", "13"]}, ""),
+        (Platform.GITLAB, {}, "gitlab:1"),
+        (Platform.AZURE, {"actor_id": "12", "user_id": "1"}, ""),
+        (Platform.AZURE_ENTRA, {"user_id": "1"}, ""),
+        (Platform.OTHER, {"actor_id": "12", "user_id": "1"}, ""),
+    ],
+)
+def test_the_account_that_began_a_job_is_known_where_its_platform_names_it(
+    platform: Platform, said: Mapping[str, Any], account: str
+) -> None:
+    granted = decide(claims_of(platform, **said), [rule_of(platform)], PROD)
+    assert isinstance(granted, Granted)
+    assert granted.account == account
+
+
 @pytest.mark.promise("P10")
 @pytest.mark.parametrize(
     ("platform", "event", "is_open"),
