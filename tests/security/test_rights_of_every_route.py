@@ -69,6 +69,8 @@ WITHOUT_RIGHT = {
     # Needs no token: the identity token in its form says who asks.
     "GET /login": "tells everybody where people log in",
     "POST /tokens/exchange": "tests/security/test_forged_identity_tokens.py",
+    # Needs no token: the signature of its body says which code host tells it.
+    "POST /hooks/comment": "tests/security/test_forged_comments.py",
 }
 OPEN = {"/healthz", "/readyz", f"{BASE}/openapi.json", "/.well-known/terraform.json"}
 """What tells everybody the same, and nothing of states or people."""

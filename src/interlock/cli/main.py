@@ -76,6 +76,7 @@ COMMANDS: dict[str, Entry] = {
     "organisation": Entry("interlock.cli.organisation:app", "Organisations whose OAuth clients a server keeps", _SERVE),
     "encryption": Entry("interlock.cli.encryption:app", "The keys that encrypt what a store keeps", _SERVE),
     "trust": Entry("interlock.cli.trust:app", "Which CI jobs get tokens of a server, without a secret", _SERVE),
+    "hook": Entry("interlock.cli.hook:app", "Whose comments on pull requests approve and reject", _SERVE),
     "migrate": Entry("interlock.cli.migrate:app", "Bring the tables of a PostgreSQL store up to date", _SERVE),
     "gateway": Entry("interlock.cli.gateway:app", "API gateway in front of Genesys Cloud", _SERVE),
     "demo": Entry("interlock.cli.demo:app", "The whole product in a minute, offline", _BEGIN),

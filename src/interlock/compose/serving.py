@@ -194,6 +194,7 @@ def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> l
     """
     from interlock.compose.gateways import endpoints as gateway_endpoints
     from interlock.compose.gateways import own_clients
+    from interlock.compose.hooks import hook_keeper, hook_rows
     from interlock.server.api.about import about_endpoints
     from interlock.server.api.approvals import approval_endpoints
     from interlock.server.api.audit import audit_endpoints
@@ -208,6 +209,7 @@ def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> l
     from interlock.server.api.versions import version_endpoints
 
     entries = OwnEntries(home.audit, home.store.records)
+    hooks = hook_keeper(home)
     return [
         *about_endpoints(),
         *_identity(home, exchange),
@@ -217,7 +219,8 @@ def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> l
         *book_endpoints(home.store, lambda: own_clients(home)),
         *audit_endpoints(home.audit, home.store.records),
         *policy_endpoints(home.policies, home.audit),
-        *approval_endpoints(home),
+        *approval_endpoints(home, hooks.comments_on),
+        *hook_rows(home, hooks),
         *run_endpoints(RunBook(home.store.records, home.clock), entries, home.beside),
     ]
 

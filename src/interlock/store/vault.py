@@ -55,11 +55,11 @@ from interlock.store.sealing import (
     wrong_key,
 )
 
-SEALED_PREFIXES = ("organisation/", "journal/")
+SEALED_PREFIXES = ("organisation/", "hook/", "journal/")
 """Records that hold credentials, or what runs printed. Their keys stay readable."""
 
-ALWAYS_SEALED = ("organisation/",)
-"""Of these, one in clear is not read: whoever can write to the store could put another organisation in its place."""
+ALWAYS_SEALED = ("organisation/", "hook/")
+"""Of these, one in clear is not read: whoever can write to the store could put another one in its place."""
 
 _SWAPS_MAX = 20
 _STATUS = command("encryption", "status")

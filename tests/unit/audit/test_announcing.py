@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from interlock.api.hooks import NewHook
 from interlock.api.organisations import NewClient, NewOrganisation
 from interlock.audit.announcing import NOT_DONE, announcing
 from interlock.errors import PolicyGate, UsageError
@@ -23,6 +24,8 @@ from interlock.rights.book import TokenBook
 from interlock.rights.token import TokenText
 from interlock.server.gateway.book import OrganisationBook
 from interlock.server.gateway.endpoints import OrganisationKeeper
+from interlock.server.hooks.book import HookBook
+from interlock.server.hooks.endpoints import HookKeeper
 from interlock.server.identity.endpoints import (
     TokenWanted,
     added_rule,
@@ -52,6 +55,7 @@ RULE = TrustRule(
     states="prod/*",
     made_by="ada",
 )
+PRS = NewHook(name="prs", platform="github", repository_id="74", states="prod/**", persons={"583231": "octocat"})
 
 
 class _KilledError(Exception):
@@ -85,16 +89,20 @@ class Desk:
         self.tokens = TokenBook(self.base, home.clock, RandomIds())
         self.trust = TrustBook(self.base)
         self.keeper: Any = None
+        self.hooks: Any = None
 
     async def open(self) -> None:
         store = await with_encryption(self.home.store, [master_key(bytes(range(32)))], clock=self.home.clock)
         self.keeper = OrganisationKeeper(OrganisationBook(store, self.home.clock), self.home.audit)
+        hooks = HookBook(store, self.home.clock, RandomIds())
+        self.hooks = HookKeeper(hooks, self.home.audit, clock=self.home.clock)
 
     async def kept(self, prefix: str) -> list[tuple[str, int]]:
         return [(each.key, each.version) for each in await self.base.list(prefix)]
 
     async def prepared(self) -> None:
         await self.keeper.add(ACME, by="ada")
+        await self.hooks.add(PRS, by="ada")
         await added_rule(self.trust, self.home.audit, RULE)
         await put_own((Policy(name="careful", states="prod", two_persons=True),), self.home, source="file", who="ada")
 
@@ -127,6 +135,9 @@ ACTS: dict[str, tuple[str, Act]] = {
     "organisation-added": ("organisation/", lambda desk: desk.keeper.add(ACME, by="ada")),
     "trust-rule-removed": ("trust/rule/", lambda desk: removed_rule(desk.trust, desk.home.audit, "prod", by="ada")),
     "trust-rule-added": ("trust/rule/", lambda desk: added_rule(desk.trust, desk.home.audit, RULE)),
+    "hook-rotated": ("hook/", lambda desk: desk.hooks.rotate("prs", by="ada")),
+    "hook-removed": ("hook/", lambda desk: desk.hooks.remove("prs", by="ada")),
+    "hook-added": ("hook/", lambda desk: desk.hooks.add(PRS, by="ada")),
     "policies-set": ("policies", lambda desk: put_own((), desk.home, source="file", who="ada")),
 }
 

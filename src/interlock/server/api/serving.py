@@ -146,7 +146,8 @@ class _Door:
         query = _query(endpoint, request)
         _check(endpoint, caller, query)
         body = await _body(endpoint, request)
-        call = Call(caller=caller, query=query, body=body, address=request.client.host if request.client else "")
+        address = request.client.host if request.client else ""
+        call = Call(caller=caller, query=query, body=body, address=address, headers=request.headers)
         work = endpoint.do(call)
         return _response(await (self._unless_gone(work, request) if endpoint.waits else work))
 

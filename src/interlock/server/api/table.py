@@ -9,7 +9,7 @@ slash in a path.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import Any, Final, Generic, TypeVar, get_args
 
@@ -78,12 +78,14 @@ class Call(Generic[Q, B]):
         query: What the address asks.
         body: What was sent.
         address: From where, as far as is known.
+        headers: Those of the request, by names in lower case; for an endpoint that finds out itself who asks.
     """
 
     caller: Caller
     query: Q
     body: B
     address: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,117 @@
+"""Comments are taken once and hooks are kept, on each store that a server may have."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from interlock.clock import SystemClock
+from interlock.errors import UsageError
+from interlock.ids import RandomIds
+from interlock.server.hooks.book import HeardComments, HookBook
+from interlock.server.hooks.hook import Hook, HookPlatform
+from interlock.store import RecordDamaged
+from interlock.store.opening import Store, open_store
+from interlock.store.sealing import master_key
+from interlock.store.vault import with_encryption
+from interlock.testing.postgres import PostgresServer, why_not
+
+POSTGRES = pytest.param("postgres", marks=pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"))
+
+
+@pytest.fixture(params=["sqlite", POSTGRES])
+async def clear(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Store, Store]]:
+    url = f"sqlite:{tmp_path / 'server.db'}"
+    if request.param == "postgres":
+        postgres: PostgresServer = request.getfixturevalue("postgres")
+        url = f"{postgres.url}&schema=hooks"
+    here, there = await open_store(url, clock=SystemClock()), await open_store(url, clock=SystemClock())
+    yield here, there
+    await here.close()
+    await there.close()
+
+
+@pytest.fixture
+async def books(clear: tuple[Store, Store]) -> tuple[HookBook, HookBook]:
+    made = []
+    for store in clear:
+        sealed = await with_encryption(store, [master_key(bytes(range(32)))], clock=store.clock)
+        made.append(HookBook(sealed, store.clock, RandomIds()))
+    return made[0], made[1]
+
+
+def hook(books: tuple[HookBook, HookBook]) -> Hook:
+    return Hook(
+        name="prs",
+        platform=HookPlatform.GITHUB,
+        repository_id="74",
+        states="prod/**",
+        persons={"583231": "octocat"},
+        secret=books[0].fresh_secret(),
+        made_by="ann",
+        made_at=SystemClock().now(),
+    )
+
+
+@pytest.mark.promise("P10")
+async def test_one_of_all_replicas_takes_a_comment(clear: tuple[Store, Store]) -> None:
+    now = clear[0].clock.now()
+    until = now + timedelta(days=1)
+    takers = [HeardComments(store.records) for store in clear * 4]
+    taken = await asyncio.gather(*(taker.take("prs", "7", until=until) for taker in takers))
+    assert sorted(taken) == [False] * 7 + [True]
+    assert await takers[0].take("other", "7", until=until), "another code host may have the same number"
+    await takers[1].give_back("prs", "7", until=until)
+    assert await takers[0].take("prs", "7", until=until)
+    for later, kept in ((timedelta(), 2), (timedelta(days=2), 2), (timedelta(days=3), 0)):
+        await takers[1].forget(until + later - timedelta(days=1))
+        assert len(await clear[0].records.list("heard/")) == kept, later
+
+
+@pytest.mark.promise("P10")
+async def test_a_hook_is_kept_once_and_nobody_reads_its_secret(
+    clear: tuple[Store, Store], books: tuple[HookBook, HookBook]
+) -> None:
+    here, there = books
+    first = hook(books)
+    assert await here.add(first) == first
+    again = replace(first, secret=there.fresh_secret(), made_by="ben")
+    assert await there.add(again) == first, "asked twice, as when the answer was lost"
+    with pytest.raises(UsageError, match="already"):
+        await there.add(replace(again, states="**"))
+    assert await there.all() == ((first,), ())
+    (record,) = await clear[0].records.list("hook/")
+    assert first.secret.encode() not in record.value
+    assert b"octocat" not in record.value
+    after = await there.rotate("prs")
+    assert after.secret != first.secret
+    assert after.rotated_at is not None
+    assert await here.find("prs") == after
+    await here.remove("prs")
+    assert await there.find("prs") is None
+    for name in ("prs", "", "a/b", "\x00", "x" * 200):
+        assert await here.find(name) is None
+        with pytest.raises(UsageError):
+            await here.remove(name)
+        with pytest.raises(UsageError):
+            await here.rotate(name)
+
+
+@pytest.mark.promise("P10")
+async def test_without_encryption_no_secret_is_taken_and_what_is_in_clear_lets_nobody_decide(
+    clear: tuple[Store, Store], books: tuple[HookBook, HookBook]
+) -> None:
+    import msgspec
+
+    bare = HookBook(clear[0], clear[0].clock, RandomIds())
+    with pytest.raises(UsageError) as refusal:
+        await bare.add(hook(books))
+    assert "encryption new-key" in refusal.value.fix
+    await clear[0].records.swap("hook/prs", expected=None, value=msgspec.json.encode(hook(books)))
+    with pytest.raises(RecordDamaged, match="is damaged"):
+        await books[0].find("prs")
