@@ -17,11 +17,11 @@ _RUNS: Final = frozenset({"plan", "apply", "destroy", "drift", "import"})
 _WITH_ROOTS: Final = _RUNS | {"roots"}
 _WITH_VALUE: Final = frozenset(
     {"var", "var-file", "target", "exclude", "replace", "parallelism", "backend-config", "lock-timeout", "lockfile"}
-    | {"plugin-dir", "generate-config-out", "state", "state-out", "backup"}
+    | {"plugin-dir", "generate-config-out", "state", "state-out", "backup", "target-file", "exclude-file"}
 )
 _TERRAFORMS: Final = _WITH_VALUE | {
     *("refresh", "refresh-only", "lock", "input", "compact-warnings", "no-color", "destroy", "upgrade", "reconfigure"),
-    *("migrate-state", "force-copy", "detailed-exitcode", "show-sensitive", "allow-deferral"),
+    *("migrate-state", "force-copy", "detailed-exitcode", "show-sensitive", "allow-deferral", "suppress-forget-errors"),
 }
 """Flags of Terraform that a run passes on, or refuses with a reason: both happen where flags after -- are read."""
 _NOT_OURS: Final = frozenset({"state", "plan", "wait", "deadline", "retries", "terraform"})

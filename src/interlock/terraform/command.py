@@ -327,6 +327,7 @@ _INIT_ONLY: Final = frozenset(
         "force-copy",
     }
 )
+_APPLY_ONLY: Final = frozenset({"suppress-forget-errors"})  # OpenTofu 1.12
 _BOTH: Final = frozenset({"parallelism", "compact-warnings"})  # understood by `apply PLANFILE` too
 _VALUES: Final = frozenset({"var", "var-file"})
 _TAKES_VALUE: Final = frozenset(
@@ -334,7 +335,9 @@ _TAKES_VALUE: Final = frozenset(
         "var",
         "var-file",
         "target",
+        "target-file",
         "exclude",
+        "exclude-file",
         "replace",
         "parallelism",
         "backend-config",
@@ -376,12 +379,18 @@ def divide_flags(flags: Sequence[str]) -> UserFlags:
     for name, words in _grouped(flags):
         if name in _REFUSED:
             raise UsageError(f"Terraform's -{name} cannot be passed on", why=_REFUSED[name], fix=f"leave out -{name}")
-        divided["init" if name in _INIT_ONLY else "plan"].extend(words)
+        divided[_first_to_know(name)].extend(words)
         if name in _BOTH:
             divided["apply"].extend(words)
         if name in _VALUES:
             divided["values"].extend(words)
     return UserFlags(**{name: tuple(words) for name, words in divided.items()})
+
+
+def _first_to_know(flag: str) -> str:
+    if flag in _APPLY_ONLY:
+        return "apply"
+    return "init" if flag in _INIT_ONLY else "plan"
 
 
 def without_backend(flags: Sequence[str]) -> tuple[str, ...]:

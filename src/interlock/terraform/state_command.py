@@ -92,7 +92,10 @@ _REFUSED: Final[Mapping[str, str]] = {
     "chdir": "name the folder as the argument of interlock exec",
     "input": "a supervised Terraform has nobody to ask",
 }
-_SEPARATE: Final = frozenset({"var", "var-file", "config", "provider", "parallelism", "target", "replace"})
+_SEPARATE: Final = frozenset(
+    {"var", "var-file", "config", "provider", "parallelism", "target", "replace"}
+    | {"exclude", "target-file", "exclude-file"}  # OpenTofu's
+)
 
 
 class StateCommand(Struct, frozen=True, kw_only=True):

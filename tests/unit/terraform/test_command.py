@@ -146,6 +146,12 @@ def test_flags_go_to_the_command_that_understands_them() -> None:
     assert divided.init == ("-upgrade", "-backend-config", "k=v")
 
 
+def test_flags_of_opentofu_go_to_the_command_that_understands_them() -> None:
+    divided = divide_flags(["-suppress-forget-errors", "-exclude-file", "slow.txt", "-target-file", "now.txt"])
+    assert divided.plan == ("-exclude-file", "slow.txt", "-target-file", "now.txt")
+    assert divided.apply == ("-suppress-forget-errors",)
+
+
 @pytest.mark.parametrize(
     "flag", ["-lock=false", "--lock=false", "-out=p", "-json", "-chdir=..", "-state=x", "word", "-"]
 )
