@@ -63,6 +63,40 @@ def test_what_somebody_changed_in_the_organisation_is_planned_back(trial: Trial,
     assert not [each.id for kind in DESCRIBED[room] for each in org.living(kind) if "hand" in str(each.body)]
 
 
+TRUNK_ON_AN_EDGE = """
+resource "genesyscloud_telephony_providers_edges_trunkbasesettings" "t" {{
+  name               = "Carrier"
+  trunk_meta_base_id = "external_sip.json"
+  trunk_type         = "EXTERNAL"
+}}
+resource "genesyscloud_telephony_providers_edges_trunk" "t" {{
+  trunk_base_settings_id = genesyscloud_telephony_providers_edges_trunkbasesettings.t.id
+  edge_id                = "{edge}"
+}}
+"""
+
+
+def test_a_trunk_on_an_edge_is_made_imported_and_stays_when_it_is_no_longer_managed(trial: Trial) -> None:
+    body = {"name": "Office", "edgeGroup": {}, "state": "active"}
+    edge = trial.simulation.org.add("edge", body, trial.moment()).id  # no resource of the provider makes one
+    module = trial.write(TRUNK_ON_AN_EDGE.format(edge=edge))
+    trial.applied(module)
+    trial.unchanged(module)
+    trunk = next(each["attributes"] for each in trial.resources() if each["type"].endswith("_trunk"))
+    assert (trunk["edge_id"], trunk["edge_group_id"]) == (edge, None)
+    other = trial.write(TRUNK_ON_AN_EDGE.format(edge=edge) + trial.imports(), "other")
+    trial.applied(other, state="imported")
+    trial.unchanged(other, "imported")
+    trial.applied(
+        trial.write(
+            TRUNK_ON_AN_EDGE.format(edge=edge).partition('resource "genesyscloud_telephony_providers_edges_trunk" ')[0]
+        )
+    )
+    assert [each["type"] for each in trial.resources()] == ["genesyscloud_telephony_providers_edges_trunkbasesettings"]
+    kept = trial.simulation.snapshot()["edge"][0]["edgeGroup"]["edgeTrunkBaseAssignment"]["trunkBase"]["id"]
+    assert kept == trunk["trunk_base_settings_id"]  # the provider takes back no assignment
+
+
 def test_what_somebody_deleted_is_made_again(trial: Trial) -> None:
     module = trial.write('resource "genesyscloud_flow_milestone" "m" {\n  name = "Paid"\n}\n')
     trial.applied(module)
