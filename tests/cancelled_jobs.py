@@ -53,18 +53,24 @@ class Step:
                 assert not waiting.done(), waiting.result()
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
+            self._until_saved(deadline)
             (self.runner.folder / "gate").unlink()
             codes = waiting.result()
         self.process.wait(timeout=STEP_S)
         run = json.loads(self.runner.run("interlock", "runs", "ls", "--json"))["runs"][0]
         return codes[-1], run
 
+    def _until_saved(self, deadline: float) -> None:
+        """Wait for what Terraform saves before it stops its operations: they could end before, and all be applied."""
+        while WHOLE[0] not in self.runner.run("interlock", "state", "pull", "prod/routing"):
+            assert time.monotonic() < deadline
+
     def _wait(self) -> list[int]:
         return [self.runner.shell("wait", script, self.environ).code for script in self.waits]
 
     def _is_stopping(self) -> bool:
         events = (self.runner.folder / "home" / "runs").glob("*/apply.jsonl")
-        return any("Interrupt received" in path.read_text() for path in events)
+        return any("Stopping operation" in path.read_text() for path in events)
 
     def tracked(self, mark: str) -> list[int]:
         """Return what the platform's clean-up at the end of a job kills."""
