@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from interlock.backend.asgi import Service
     from interlock.backend.held_lock import HeldLocks
     from interlock.home.embedded import EmbeddedHome
-    from interlock.rights.callers import Tokens
+    from interlock.rights.callers import Caller, Tokens
     from interlock.server.tfe.bodies import NewVersion
     from interlock.server.tfe.locking import Breaker
     from interlock.server.tfe.versions import Agree
@@ -75,11 +75,13 @@ def cloud_routes(  # noqa: PLR0913 - what it joins
 def _breaker(home: EmbeddedHome, environ: Mapping[str, str], watch_s: float) -> Breaker:
     """Return what breaks the lock of a holder that is proved gone, as `interlock force-unlock` does."""
 
-    async def break_(state: str, who: str) -> str:
+    async def break_(state: str, caller: Caller) -> str:
         from interlock.operate.unlock import Asked, open_own_case
+        from interlock.rights.callers import account_of, person_of
 
         job = await _job_of_holder(home, state)
-        async with open_own_case(state, Asked(job=job, window_s=watch_s), home, environ, by=who) as case:
+        asked, who, account = Asked(job=job, window_s=watch_s), person_of(caller), account_of(caller)
+        async with open_own_case(state, asked, home, environ, by=who, account=account) as case:
             await case.examine()
             return (await case.break_(None)).text
 
@@ -89,13 +91,15 @@ def _breaker(home: EmbeddedHome, environ: Mapping[str, str], watch_s: float) -> 
 def _agreeing(home: EmbeddedHome) -> Agree:
     """Return what has another person agree to a state that is pushed by force: it replaces the current one."""
 
-    async def agree(state: str, new: NewVersion, who: str) -> None:
+    async def agree(state: str, new: NewVersion, caller: Caller) -> None:
         from interlock.policy.approval import Kind
+        from interlock.rights.callers import account_of, person_of
         from interlock.site.second_person import have_second_person
 
         exact = ("cloud-push", new.serial, new.lineage, new.md5)
         what = f"push a state of serial {new.serial} (md5 {new.md5[:12]}) to {state} by force"
-        await have_second_person(home, state, Kind.RESTORE, exact=exact, what=what, by=who)
+        who, account = person_of(caller), account_of(caller)
+        await have_second_person(home, state, Kind.RESTORE, exact=exact, what=what, by=who, account=account)
 
     return agree
 

@@ -170,7 +170,7 @@ async def open_case(text: str, asked: Asked, home: Home, environ: Mapping[str, s
 
 @asynccontextmanager
 async def open_own_case(
-    state: str, asked: Asked, home: Home, environ: Mapping[str, str], *, by: str
+    state: str, asked: Asked, home: Home, environ: Mapping[str, str], *, by: str, account: str = ""
 ) -> AsyncIterator[Case]:
     """Open the lock of a state that is kept here, by its name and nothing else: a server has no folders to look at.
 
@@ -180,6 +180,7 @@ async def open_own_case(
         home: Where it is kept, and decisions are written down.
         environ: Says where CI systems are.
         by: Who asks, for the record.
+        account: Theirs, where it is known.
     """
     ref = own_ref(state)
     async with open_site(ref, home, state) as site:
@@ -192,6 +193,7 @@ async def open_own_case(
             log=home.audit,
             plan=await plan_hint(ref, home),
             by=by,
+            account=account,
         )
         yield await _case(question)
 
@@ -209,6 +211,7 @@ class _Question:
         log: Where decisions are written down.
         plan: The command that plans the state; see `plan_hint`.
         by: Who asks, for the record; empty for whoever runs this.
+        account: Theirs, where it is known.
     """
 
     subject: str
@@ -219,6 +222,7 @@ class _Question:
     log: Audit
     plan: str
     by: str = ""
+    account: str = ""
 
     @property
     def actor(self) -> str:
@@ -248,8 +252,9 @@ class _Question:
         """
         reason = override.reason if override is not None else ""
         what = f"break the lock of {self.ref.queue} ({named}){f', without proof: {reason}' if reason else ''}"
+        exact = (*exact, reason)
         await have_second_person(
-            self.home, self.ref.queue, Kind.FORCE_UNLOCK, exact=(*exact, reason), what=what, by=self.by
+            self.home, self.ref.queue, Kind.FORCE_UNLOCK, exact=exact, what=what, by=self.by, account=self.account
         )
 
     @property

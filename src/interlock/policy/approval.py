@@ -30,6 +30,8 @@ SCHEMA = 1
 ACCOUNT_SCHEMA = 2
 """Of a request that names the account behind the run: a release that knows nothing of it would forget it."""
 REASON_MAX = 1000
+PERSON = "person"
+"""Where accounts of people are who log in at the server."""
 COMMENT_PREFIX = "/interlock"
 DIGEST_SHOWN = 16
 """Digits of a digest that a comment names at least: nobody finds another plan with the same."""
@@ -78,8 +80,8 @@ class Decision(Struct, frozen=True, kw_only=True):
         reason: In their words.
         at: When.
         via: From where: `cli`, `api`, and the address where it is known; of a comment its address.
-        account: The account at a code host that wrote it, as `github:583231`; empty for any other person. Names of
-            accounts can be changed, and become another's; this cannot.
+        account: Of the person, where one is known: at a code host, as `github:583231`, or where they log in, as
+            `person:SUB`. Names can be changed, and become another's, and each login has a token of its own; this stays.
     """
 
     who: str
@@ -96,8 +98,9 @@ class Decision(Struct, frozen=True, kw_only=True):
 
     @property
     def host(self) -> str:
-        """The code host of the account; empty for any other person."""
-        return host_of(self.account)
+        """The code host of the account; empty for whoever has a token of the server, as one who logs in has."""
+        host = host_of(self.account)
+        return "" if host == PERSON else host
 
 
 class KeptPlan(Struct, frozen=True, kw_only=True):
@@ -150,8 +153,8 @@ class Approval(Struct, frozen=True, kw_only=True):
         used_digest: Of what that run did: the kept plan's, or the essence of an equal one.
         used_at: When.
         replaced_by: The request that took its place, since something else is to be done now; empty for none.
-        ordered_by: The account at a code host that began the CI job which asks, as its identity token names it; empty
-            where none does.
+        ordered_by: The account of whoever asks, where one is known: that of a code host which began the CI job, as its
+            identity token names it, or of the person who logged in.
         comments_on: The code host where a comment on a pull request can decide it; empty for none.
         schema: Version of this record's format.
     """
@@ -201,8 +204,13 @@ def approvers(approval: Approval, *, own: bool) -> tuple[str, ...]:
     return tuple(max(kinds.values(), key=len, default={}).values())
 
 
+def of_account(approval: Approval, account: str) -> Approval:
+    """Return a request that says which account asks; empty for none known."""
+    return replace(approval, ordered_by=account, schema=ACCOUNT_SCHEMA if account else SCHEMA)
+
+
 def host_of(account: str) -> str:
-    """Return the code host of an account: `github` of `github:583231`."""
+    """Return where an account is: `github` of `github:583231`."""
     return account.partition(":")[0]
 
 
@@ -258,7 +266,7 @@ def decided(approval: Approval, decision: Decision, *, digest: str = "") -> Appr
 
 
 def _check_other_person(approval: Approval, decision: Decision) -> None:
-    if decision.account and host_of(approval.ordered_by) != decision.host:
+    if decision.host and host_of(approval.ordered_by) != decision.host:
         raise _not_approved_by(
             approval,
             decision,

@@ -13,7 +13,7 @@ from datetime import datetime
 import msgspec
 
 from interlock.instants import span
-from interlock.policy.approval import Approval, Kind
+from interlock.policy.approval import Approval, Kind, of_account
 from interlock.policy.policy import Policies
 
 VALID_S = 86_400.0
@@ -32,7 +32,16 @@ def exact_digest(kind: Kind, state: str, exact: Sequence[object]) -> str:
 
 
 def request_for(  # noqa: PLR0913 - what a request is made of
-    kind: Kind, state: str, policies: Policies, *, name: str, digest: str, what: str, by: str, now: datetime
+    kind: Kind,
+    state: str,
+    policies: Policies,
+    *,
+    name: str,
+    digest: str,
+    what: str,
+    by: str,
+    account: str = "",
+    now: datetime,
 ) -> Approval:
     """Return the request of the first person.
 
@@ -44,10 +53,11 @@ def request_for(  # noqa: PLR0913 - what a request is made of
         digest: See `exact_digest`.
         what: The same for people, in one line.
         by: Who asks; they never count as the other person.
+        account: Theirs, where it is known.
         now: Aware UTC instant.
     """
     said = next((one.name for one in policies.each if one.two_persons), "")
-    return Approval(
+    asked = Approval(
         id=name,
         kind=kind,
         state=state,
@@ -60,3 +70,4 @@ def request_for(  # noqa: PLR0913 - what a request is made of
         own_approval=False,
         policy=said,
     )
+    return of_account(asked, account)

@@ -136,7 +136,7 @@ def person_of(caller: Caller) -> str:
 
 
 def account_of(caller: Caller) -> str:
-    """Return the account at a code host that began the CI job which asks, as `github:583231`; "" for none known."""
+    """Return the account of whoever asks, where one is known; see `Binding.account`."""
     return caller.bound.account if isinstance(caller, Token) and caller.bound is not None else ""
 
 

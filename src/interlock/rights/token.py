@@ -55,7 +55,8 @@ class Binding(Struct, frozen=True, kw_only=True):
         job: Which job has it, for people.
         until: It is not renewed beyond this.
         run: The one run that it is for; "" for any of the state.
-        account: The account at a code host that began the job, as `github:583231`; "" where its platform names none.
+        account: Of whoever is behind it: the account at a code host that began the job, as `github:583231`, or that of
+            a person at the provider where they log in, as `person:SUB`. "" where none is known.
     """
 
     rule: str

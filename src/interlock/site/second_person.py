@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def have_second_person(
-    home: Home, state: str, kind: Kind, *, exact: Sequence[object], what: str, by: str = ""
+    home: Home, state: str, kind: Kind, *, exact: Sequence[object], what: str, by: str = "", account: str = ""
 ) -> None:
     """Go on when another person agreed to exactly this; else ask them.
 
@@ -30,6 +30,7 @@ async def have_second_person(
         exact: What makes it this one and no other, as plain values.
         what: The same for people, in one line.
         by: Who acts; empty for the person of the home.
+        account: Theirs, where it is known: with another token they are no other person.
 
     Raises:
         PolicyGate: Nobody has agreed yet; the request is written down.
@@ -52,7 +53,10 @@ async def have_second_person(
     found = await home.approvals.find_open(kind, state, digest)
     if found is None:
         now = home.approvals.now()
-        found = request_for(kind, state, policies, name=home.ids.run(now), digest=digest, what=what, by=who, now=now)
+        name = home.ids.run(now)
+        found = request_for(
+            kind, state, policies, name=name, digest=digest, what=what, by=who, account=account, now=now
+        )
         found = await home.approvals.ask(found, before=before_asked)
     try:
         await home.approvals.use(found.id, by=home.ids.fresh(), digest=digest, before=before_used)
@@ -66,7 +70,7 @@ async def have_second_person(
 
 
 async def check_second_person(
-    home: Home, state: str, kind: Kind, *, exact: Sequence[Sequence[object]], what: str, by: str
+    home: Home, state: str, kind: Kind, *, exact: Sequence[Sequence[object]], what: str, by: str, account: str
 ) -> None:
     """Go on when another person agreed to exactly this, also when a command of ours has used their word up for it.
 
@@ -80,6 +84,7 @@ async def check_second_person(
         exact: What makes it this one and no other, in each of the ways in which it may have been asked for.
         what: The same for people.
         by: Who acts.
+        account: Theirs, where it is known.
 
     Raises:
         PolicyGate: Nobody has agreed yet; the request is written down.
@@ -95,7 +100,7 @@ async def check_second_person(
     if any(standing(one, now) is Standing.USED for one in named):
         return
     approved = next((ways[one.digest] for one in named if standing(one, now) is Standing.APPROVED), exact[0])
-    await have_second_person(home, state, kind, exact=approved, what=what, by=by)
+    await have_second_person(home, state, kind, exact=approved, what=what, by=by, account=account)
 
 
 async def agree_to_push(site: Site, body: bytes) -> None:

@@ -195,6 +195,18 @@ def test_one_person_with_an_account_and_a_token_is_not_two() -> None:
 
 
 @pytest.mark.promise("P8")
+def test_persons_who_log_in_count_beside_tokens_and_are_known_by_what_does_not_change() -> None:
+    asked = replace(request(needed=2), ordered_by="person:ann")
+    with pytest.raises(PolicyGate, match="may not approve"):
+        decided(asked, comments("person:ann", login="another token"))
+    one = decided(asked, comments("person:ben"))
+    assert decided(one, comments("person:ben", login="another token")) is one
+    assert standing(decided(one, says("cid@host")), LATER) is Standing.APPROVED
+    with pytest.raises(PolicyGate, match="may not approve"):
+        decided(asked, comments("github:13"))
+
+
+@pytest.mark.promise("P8")
 def test_what_counts_now_is_asked_of_what_policies_want_now() -> None:
     own = decided(of_github(own=True), comments("github:12"))
     assert approvers(own, own=True) == ("github:12 (someone)",)

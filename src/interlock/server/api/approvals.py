@@ -25,7 +25,7 @@ from interlock.audit.entry import Fact
 from interlock.errors import UsageError
 from interlock.instants import span
 from interlock.operate import approving
-from interlock.policy.approval import ACCOUNT_SCHEMA, SCHEMA, Approval, Kind, Verdict
+from interlock.policy.approval import Approval, Kind, Verdict, of_account
 from interlock.policy.policy import join
 from interlock.rights import Right
 from interlock.rights.callers import Caller, account_of, may_do, person_of
@@ -121,10 +121,8 @@ class _Approvals:
         lasts = min(asked.expires_at - asked.asked_at, span(joined.approval_s))
         ordered_by = account_of(call.caller)
         request = replace(
-            asked,
-            ordered_by=ordered_by,
+            of_account(asked, ordered_by),
             comments_on=await self._comments_on(state, ordered_by),
-            schema=ACCOUNT_SCHEMA if ordered_by else SCHEMA,
             asked_by=who,
             asked_at=now,
             expires_at=now + lasts,
@@ -168,6 +166,7 @@ class _Approvals:
             self._home,
             reason=said.reason,
             who=person_of(call.caller),
+            account=account_of(call.caller),
             via=via,
             digest=said.digest,
         )

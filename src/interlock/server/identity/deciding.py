@@ -65,7 +65,7 @@ class Granted(Struct, frozen=True, kw_only=True):
         lasts_s: For so long.
         job: Which job it is, or which person, for people.
         facts: What the audit log keeps of the token.
-        account: The account at a code host that began the job, as `github:583231`; "" where its platform names none.
+        account: See `Binding.account`.
     """
 
     rule: str
@@ -153,7 +153,12 @@ def _grant(rule: TrustRule, claims: Claims, asked: Asked) -> Granted:
 
 
 def _account(claims: Claims) -> str:
-    """Return the account that began a job: who approves must be another one."""
+    """Return the account that began a job, or that of a person: who approves must be another one.
+
+    A person may change what they are called, and each login gives them another token. `sub` stays.
+    """
+    if claims.platform is Platform.PERSON:
+        return f"{claims.platform.value}:{','.join(claims.values('sub'))}"
     ids = claims.values(_ACCOUNTS[claims.platform]) if claims.platform in _ACCOUNTS else ()
     return f"{claims.platform.value}:{ids[0]}" if len(ids) == 1 and ids[0].isascii() and ids[0].isdecimal() else ""
 

@@ -21,13 +21,13 @@ from interlock.coordinator import Coordinator
 from interlock.errors import InterlockError, LockHeld, WaitTimeout, command
 from interlock.foreign_text import one_line
 from interlock.lock import Lock, Stage
-from interlock.rights.callers import Tokens, check_run, person_of
+from interlock.rights.callers import Caller, Tokens, check_run
 from interlock.server.tfe.asked import Asked
 from interlock.server.tfe.holds import OPERATION, ending_of, hold_of, ticket_for
 from interlock.server.tfe.names import ticket_prefix
 from interlock.terraform.lockinfo import LockInfo
 
-Breaker = Callable[[str, str], Awaitable[str]]
+Breaker = Callable[[str, Caller], Awaitable[str]]
 """Breaks the lock of a state for somebody, on proof that its holder is gone; returns what was done, or raises."""
 _TERRAFORMS_REASON = "Locked by Terraform"  # every Terraform says so
 _REASON_CHARS = 200
@@ -132,7 +132,7 @@ class WorkspaceLocks:
         lock = (await self._coordinator.view(asked.state)).lock
         if not lock.holders:
             raise _not_unlocked(asked.state, lock)
-        return await self._breaker(asked.state, person_of(asked.caller))
+        return await self._breaker(asked.state, asked.caller)
 
     def _not_granted(self, state: str, outcome: Outcome) -> InterlockError:
         if isinstance(outcome, Refused):

@@ -25,7 +25,7 @@ from interlock.coordinator.archive import THREAD_BYTES_MIN, StateArchive, Writer
 from interlock.errors import InterlockError, LeaseLost, StateInvalid, UsageError, command
 from interlock.lock import Holder, holder_of
 from interlock.rights import Right
-from interlock.rights.callers import person_of
+from interlock.rights.callers import Caller
 from interlock.server.tfe.asked import Asked
 from interlock.server.tfe.bodies import NewVersion, Unprocessable, read_new_version
 from interlock.server.tfe.documents import Stored
@@ -42,7 +42,7 @@ SNAPSHOT_S_MIN = 20.0
 _SEND_IT_ALONG = "param is missing or the value is empty: state"
 """At these words a client sends the announcement again with the bytes inside (go-tfe `Upload`)."""
 _T = TypeVar("_T")
-Agree = Callable[[str, NewVersion, str], Awaitable[None]]
+Agree = Callable[[str, NewVersion, Caller], Awaitable[None]]
 """Has another person agree to the replacement of a state by somebody, where policies want two; else it raises."""
 
 
@@ -136,7 +136,7 @@ class Versions:
         if not new.is_forced or not _is_refused(view, new):
             return False
         asked.caller.check(Right.RESTORE, asked.state)
-        await self._agree(asked.state, new, person_of(asked.caller))
+        await self._agree(asked.state, new, asked.caller)
         return True
 
     async def _announce(self, asked: Asked, new: NewVersion, hold: Holder, *, is_forced: bool) -> Stored:

@@ -53,6 +53,14 @@ class Desk:
         _, text = await self.book.create(role, states=states, by="test", note=role.value)
         return {"authorization": f"Bearer {text.whole()}"}
 
+    async def login(self, sub: str) -> dict[str, str]:
+        """Log a person in, as often as they like: each time with a token of its own."""
+        until = self.home.clock.now() + timedelta(hours=12)
+        bound = Binding(rule="ops", job=f"person {sub} (sub {sub})", until=until, account=f"person:{sub}")
+        lasts = timedelta(hours=12)
+        _, text = await self.book.issue(Role.OPERATOR, state="prod/**", binding=bound, by="ops", lifetime=lasts)
+        return {"authorization": f"Bearer {text.whole()}"}
+
     async def says(self, **said: Any) -> None:
         await self.home.policies.replace((Policy(name="production", states="prod/**", **said),))
 
@@ -92,6 +100,19 @@ def desk(tmp_path: Path) -> Desk:
 
 
 YES = {"verdict": "approve", "reason": "seen"}
+
+
+@pytest.mark.promise("P8")
+async def test_a_person_who_logs_in_twice_is_one_person(desk: Desk) -> None:
+    await desk.says(approvals=2)
+    asks, again, ben, cid = [await desk.login(name) for name in ("ann", "ann", "ben", "cid")]
+    await desk.asked(asks)
+    own = await desk.call("POST", "/approvals/decide?id=r1", again, YES)
+    assert (own.status, "they asked for it" in own.json()["detail"]) == (403, True), own.body
+    for who, count in ((ben, 1), (await desk.login("ben"), 1), (cid, 2)):
+        told = await desk.call("POST", "/approvals/decide?id=r1", who, YES)
+        assert told.status == 200, told.body
+        assert len((await desk.home.approvals.get("r1")).approvers) == count
 
 
 @pytest.mark.promise("P8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from interlock.compose.serving import open_exchange, server_app
 from interlock.ids import RandomIds
 from interlock.lock import Broken, Event, Released, Requested, Withdrawn
 from interlock.policy import Policy
-from interlock.rights import Role
+from interlock.rights import Binding, Role
 from interlock.rights.book import TokenBook
 from interlock.rights.callers import BookTokens, SingleToken
 from interlock.state.history import VersionKind
@@ -52,6 +53,13 @@ class Desk:
 
     async def person(self, name: str, role: Role = Role.OPERATOR) -> Client:
         _, text = await self.book.create(role, states="**", by="test", note=name)
+        return {"authorization": f"Bearer {text.whole()}"}
+
+    async def login(self, sub: str) -> Client:
+        until = self.home.clock.now() + timedelta(hours=12)
+        bound = Binding(rule="ops", job=f"person {sub}", until=until, account=f"person:{sub}")
+        lasts = timedelta(hours=12)
+        _, text = await self.book.issue(Role.OPERATOR, state="prod/**", binding=bound, by="ops", lifetime=lasts)
         return {"authorization": f"Bearer {text.whole()}"}
 
     async def post(self, who: Client, path: str, sends: object) -> Answered:
@@ -96,9 +104,9 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
         yield made
 
 
-async def _two_versions(desk: Desk) -> tuple[Client, Grant]:
+async def _two_versions(desk: Desk, anna: Client | None = None) -> tuple[Client, Grant]:
     """Return a client of its own that holds the state, which it has written twice."""
-    anna = await desk.person("anna")
+    anna = anna or await desk.person("anna")
     run = await desk.hold(anna, "r1", run="r1")
     for serial, names in ((1, ("a",)), (2, ("a", "b"))):
         assert (await desk.write(anna, run, document(serial, *names))).status == 200
@@ -128,6 +136,19 @@ async def test_no_client_restores_a_version_alone_and_the_word_of_another_is_goo
     twice = await desk.post(anna, restore, ByGrant(grant=grant, number=1))
     assert (twice.status, twice.json()["code"]) == (403, "policy-gate")
     assert twice.json()["facts"]["approval"] != request
+
+
+@pytest.mark.promise("P5")
+async def test_who_logs_in_a_second_time_is_no_second_person(desk: Desk) -> None:
+    await desk.wants(two_persons=True)
+    anna, grant = await _two_versions(desk, await desk.login("anna"))
+    refused = await desk.post(anna, f"/versions/restore{_WAY}", ByGrant(grant=grant, number=1))
+    request = refused.json()["facts"]["approval"]
+    said = {"verdict": "approve", "reason": "mine"}
+    own = await desk.post(await desk.login("anna"), f"/approvals/decide?id={request}", said)
+    assert own.status == 403, own.body
+    await desk.approve(await desk.login("bob"), refused)
+    assert (await desk.post(anna, f"/versions/restore{_WAY}", ByGrant(grant=grant, number=1))).status == 200
 
 
 @pytest.mark.promise("P5")

@@ -105,6 +105,22 @@ def test_the_account_that_began_a_job_is_known_where_its_platform_names_it(
     assert granted.account == account
 
 
+@pytest.mark.promise("P8")
+def test_a_person_is_the_same_account_at_each_login_whatever_they_are_called() -> None:
+    issuer = Issuer(url="https://login.example", audience="client")
+    claims = {"groups": ("operators",)}
+    rule = TrustRule(
+        name="ops", platform=Platform.PERSON, issuer=issuer, claims=claims, role=Role.OPERATOR, states="prod/*"
+    )
+    accounts = set()
+    for name in ("ann", "somebody else"):
+        said = {"sub": "u-1017", "preferred_username": name, "groups": ["operators"]}
+        granted = decide(Claims(platform=Platform.PERSON, said=said, digest="d", ends_s=0.0), [rule], Asked(state=""))
+        assert isinstance(granted, Granted)
+        accounts.add(granted.account)
+    assert accounts == {"person:u-1017"}
+
+
 @pytest.mark.promise("P10")
 @pytest.mark.parametrize(
     ("platform", "event", "is_open"),
