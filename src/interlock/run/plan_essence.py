@@ -44,7 +44,7 @@ def essence_of(shown: bytes, plan: bytes, targets: object = None) -> str:
 def _parts(plan: ShownPlan) -> Iterator[object]:
     with plan.reading():
         for entry in sorted(plan.each("resource_changes"), key=_place):
-            if entry["change"].get("actions") != ["no-op"] or entry["change"].get("importing"):
+            if entry["change"].get("actions") != ["no-op"] or entry["change"].get("importing") is not None:
                 yield entry
         for name in ("output_changes", "action_invocations", "deferred_changes", "variables"):
             yield [name, plan.value(name)]

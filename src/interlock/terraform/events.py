@@ -16,6 +16,8 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
+BY_IDENTITY: Final = "(by its identity)"
+"""Stands for the id of an object that an import names by its identity: Terraform 1.12 and later, OpenTofu 1.12."""
 MAX_LINE_BYTES: Final = 8 * 1024 * 1024  # outputs and diagnostics may carry documents; a longer line is cut
 MAX_TEXT_CHARS: Final = 64 * 1024  # what is kept of a line that is not an event
 
@@ -356,14 +358,16 @@ def _change(line: _Line, change: _Change, at: datetime | None) -> AnyEvent:
         return ResourceDrift(message=line.message, at=at, resource=resource, action=action, previous=previous)
     if line.type != "planned_change":
         return Other(message=line.message, at=at, type=line.type)
+    # No tool tells of a plan to do nothing: OpenTofu has no other word for forgetting an object and making its like.
+    is_forgetting = action is Action.NOOP and previous is None and change.importing is None
     return PlannedChange(
         message=line.message,
         at=at,
         resource=resource,
-        action=action,
+        action=Action.REPLACE if is_forgetting else action,
         previous=previous,
         reason=change.reason or "",
-        importing="" if change.importing is None else change.importing.id or "",
+        importing="" if change.importing is None else change.importing.id or BY_IDENTITY,
     )
 
 

@@ -32,7 +32,7 @@ from interlock.secrecy import (
     secret_places,
     sounds_secret,
 )
-from interlock.terraform.events import Action, ChangeSummary, Event, Outputs, PlannedChange, ResourceDrift
+from interlock.terraform.events import BY_IDENTITY, Action, ChangeSummary, Event, Outputs, PlannedChange, ResourceDrift
 
 MAX_PLAN_BYTES: Final = 512 * 1024 * 1024  # `show -json` of a plan over a 100 MB state has about four copies of it
 MIN_SECRET_CHARS: Final = MIN_COPY_CHARS
@@ -224,14 +224,16 @@ class PlanDocument(Struct, frozen=True, kw_only=True):
     @property
     def counts(self) -> Counts:
         """The counts that Terraform would print."""
-        actions = [change.action for change in self.changes if change.mode == "managed"]
+        managed = [change for change in self.changes if change.mode == "managed"]
+        actions = [change.action for change in managed]
         replaced = actions.count(Action.REPLACE)
+        kept = sum(change.action is Action.REPLACE and "forget" in change.actions for change in managed)
         return Counts(
             add=actions.count(Action.CREATE) + replaced,
             change=actions.count(Action.UPDATE),
-            remove=actions.count(Action.DELETE) + replaced,
+            remove=actions.count(Action.DELETE) + replaced - kept,
             imports=sum(bool(change.importing) for change in self.changes),
-            forget=actions.count(Action.REMOVE),
+            forget=actions.count(Action.REMOVE) + kept,
         )
 
     @property
@@ -490,7 +492,7 @@ def _resource_change(entry: Mapping[str, Any], secrets: Secrets, room: Iterator[
         action=Action.MOVE if action is Action.NOOP and previous else action,
         deposed=_text(entry, "deposed"),
         reason=_text(entry, "action_reason"),
-        importing=_text(change.get("importing") or {}, "id"),
+        importing=_importing(change.get("importing")),
         attributes=attributes,
         left_out=left_out,
     )
@@ -509,6 +511,10 @@ _ONE_ACTION: Final[Mapping[tuple[str, ...], Action]] = {
     ("create", "forget"): Action.REPLACE,
     ("forget", "create"): Action.REPLACE,
 }
+
+
+def _importing(named: Any) -> str:
+    return _text(named, "id") or BY_IDENTITY if isinstance(named, dict) else ""
 
 
 def _one_action(actions: tuple[str, ...]) -> Action:

@@ -28,6 +28,7 @@ from interlock.terraform.events import (
     Version,
     parse_event,
 )
+from interlock.terraform.plan import gather_plan
 
 DATA = Path(__file__).parent / "data"
 RESOURCE = {
@@ -79,6 +80,29 @@ def test_a_move_names_the_address_it_came_from() -> None:
     assert [(event.action, event.previous.address) for event in moved if event.previous] == [
         (Action.MOVE, "terraform_data.old")
     ]
+
+
+def test_opentofus_plan_to_forget_an_object_and_make_its_like_is_a_replacement() -> None:
+    event = parse_event(
+        line("planned_change", change={"resource": RESOURCE, "action": "noop", "reason": "cannot_update"})
+    )
+    assert isinstance(event, PlannedChange)
+    assert event.action is Action.REPLACE
+
+
+@pytest.mark.parametrize("beside", [{"previous_resource": RESOURCE}, {"importing": {"id": "7"}}])
+def test_a_plan_that_only_moves_or_imports_stays_one_to_do_nothing(beside: dict[str, object]) -> None:
+    event = parse_event(line("planned_change", change={"resource": RESOURCE, "action": "noop", **beside}))
+    assert isinstance(event, PlannedChange)
+    assert event.action is Action.NOOP
+
+
+@pytest.mark.parametrize("named", [{}, {"identity": {"id": "7"}}])
+def test_an_import_by_identity_is_an_import(named: dict[str, object]) -> None:
+    event = parse_event(line("planned_change", change={"resource": RESOURCE, "action": "noop", "importing": named}))
+    facts = gather_plan([event])
+    assert [change.importing for change in facts.changes] == ["(by its identity)"]
+    assert not facts.is_empty
 
 
 def test_refresh_summary_and_outputs_are_read() -> None:

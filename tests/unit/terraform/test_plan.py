@@ -54,6 +54,17 @@ def test_both_sources_agree_on_what_may_leave_the_state(document: PlanDocument) 
     assert document.counts == Counts(add=1, change=4, remove=2, forget=1)
 
 
+def test_an_import_by_identity_and_a_replacement_that_keeps_the_object_are_counted() -> None:
+    by_identity = {"actions": ["no-op"], "importing": {"identity": {"id": "7"}}}
+    forgotten = {"actions": ["forget", "create"], "before": {}, "after": {}}
+    document = plan_of(
+        {"address": "t.a", "mode": "managed", "change": by_identity},
+        {"address": "t.b", "mode": "managed", "change": forgotten},
+    )
+    assert document.counts == Counts(add=1, imports=1, forget=1)
+    assert [change.address for change in document.changed] == ["t.a", "t.b"]
+
+
 def test_an_object_that_the_refresh_found_gone_may_leave_the_state() -> None:
     drift = {"type": "resource_drift", "@message": "", "change": {"resource": {"addr": "t.n"}, "action": "delete"}}
     assert gather_plan([parse_event(json.dumps(drift))]).may_delete == {"t.n"}
