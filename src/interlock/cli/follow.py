@@ -194,7 +194,8 @@ class Follower:
             return
         made = self._counts
         imported = f"{made.imports} imported, " if made.imports else ""
-        counts = f"{imported}{made.add} added, {made.change} changed, {made.remove} destroyed"
+        forgotten = f", {made.forget} forgotten" if made.forget else ""
+        counts = f"{imported}{made.add} added, {made.change} changed, {made.remove} destroyed{forgotten}"
         took_s = (at - self._applies_since).total_seconds()
         self._line(f"applied: {counts}, in {view.duration(took_s)}", "1;32")
 
@@ -386,4 +387,5 @@ def plan_text(told: PlanEntry) -> str:
     if told.empty:
         return "no changes"
     imports = f"{counts.imports} to import, " if counts.imports else ""
-    return f"plan: {imports}{counts.add} to add, {counts.change} to change, {counts.remove} to destroy"
+    forgotten = f", {counts.forget} to forget" if counts.forget else ""
+    return f"plan: {imports}{counts.add} to add, {counts.change} to change, {counts.remove} to destroy{forgotten}"

@@ -164,12 +164,13 @@ class SavedPlanEntry(ToldEntry, frozen=True, kw_only=True):
 
 
 class PlanCounts(Struct, frozen=True, kw_only=True):
-    """How many resources a plan adds, changes and removes, and how many it imports besides."""
+    """How many resources a plan adds, changes and removes, and how many it imports, and forgets, besides."""
 
     add: int = 0
     change: int = 0
     remove: int = 0
     imports: int | UnsetType = UNSET
+    forget: int | UnsetType = UNSET
 
 
 class PlanRow(Struct, frozen=True, kw_only=True):
@@ -184,7 +185,7 @@ class PlanEntry(ToldEntry, frozen=True, kw_only=True):
     """The plan.
 
     Attributes:
-        counts: `add`, `change`, `remove`, `imports`.
+        counts: `add`, `change`, `remove`, and where there are any, `imports` and `forget`.
         resources: `address`, `action` and `reason` of each change; at most 2,000.
         left_out: How many more there are.
         outputs: Names of outputs that change.

@@ -5,6 +5,7 @@ Source: internal/plans/planfile in Terraform: a zip with `tfplan`, `tfstate` (wi
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,10 +15,17 @@ from msgspec.structs import replace
 
 from interlock.bounded import decode_json
 from interlock.errors import PlanStale, StateInvalid, UsageError
+from interlock.late_pattern import late_bytes
 from interlock.run.plan_archive import opened_plan
 from interlock.state import Document, ObjectKey, find_lost, parse_document
 from interlock.state.document import compact
 from interlock.terraform.plan import PlanFacts
+
+_EARLY = late_bytes(
+    rb"\bconst\b|^\s*(?:source|version)\s*=\s*(?:[^\"\s]|\"[^\"\n]*\$\{)|\"(?:source|version)\"\s*:\s*\"[^\"]*\$\{"
+    rb"|\bprovider\s+\"[^\"]*\"\s*\{[^}]*\bfor_each\b|\bbackend\s+\"[^\"]*\"\s*\{[^}]*\b(?:var|local)\.",
+    re.MULTILINE,
+)
 
 
 class _Header(msgspec.Struct):
@@ -54,6 +62,18 @@ def is_asking_again(plan: Path) -> bool:
             return True
     with suppress(UsageError), opened_plan(plan) as archive:
         return any(b"ephemeral" in archive.read(name) for name in archive.namelist() if name.startswith("tfconfig/"))
+    return False
+
+
+def is_asking_early(plan: Path) -> bool:
+    """Say whether OpenTofu may need values to load a plan's configuration, which it does not take from the plan.
+
+    It evaluates the sources of modules, constants, backends and repeated providers first. False for a plan that is not
+    there yet, or that is encrypted: see `is_asking_again`. Source: docs/facts/opentofu.md#tofu-11.
+    """
+    with suppress(OSError, UsageError), opened_plan(plan) as archive:
+        names = (name for name in archive.namelist() if name.startswith("tfconfig/"))
+        return any(_EARLY.search(archive.read(name)) for name in names)
     return False
 
 

@@ -436,7 +436,13 @@ def plan_entry(facts: PlanFacts) -> PlanEntry:
 
 
 def _counts(counts: Counts) -> PlanCounts:
-    return PlanCounts(add=counts.add, change=counts.change, remove=counts.remove, imports=counts.imports or UNSET)
+    return PlanCounts(
+        add=counts.add,
+        change=counts.change,
+        remove=counts.remove,
+        imports=counts.imports or UNSET,
+        forget=counts.forget or UNSET,
+    )
 
 
 def facts_of(document: PlanDocument) -> PlanFacts:

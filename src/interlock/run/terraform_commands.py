@@ -24,14 +24,15 @@ import msgspec
 from interlock.clock import Clock
 from interlock.errors import InterlockError, reason_of
 from interlock.foreign_text import shell_word
-from interlock.run.binary import Binary
+from interlock.late_pattern import late
+from interlock.run.binary import Binary, tool_of
 from interlock.run.entries import AskedEntry, InitEntry, NoteEntry, PrintedEntry
 from interlock.run.given_values import PREFIX, hand_over, remove_given
 from interlock.run.initialising import is_only_override
 from interlock.run.order import Operation, Order, is_in_space
 from interlock.run.process import Streams, keep_private
 from interlock.run.protection import Kept, Level
-from interlock.run.saved_plan import is_asking_again
+from interlock.run.saved_plan import is_asking_again, is_asking_early
 from interlock.run.shown import PLAN_JSON, PLAN_TEXT
 from interlock.run.stage import Outcome, Running, Start, start
 from interlock.run.standby import Standby, stand_by
@@ -41,6 +42,7 @@ from interlock.run.trace_log import TraceLog
 from interlock.run.transcript import Journal
 from interlock.run.workspace import IMPORTS_NAME, LOCK_FILE, Workspace, space_of
 from interlock.secrecy import KnownSecrets, PartlyShown
+from interlock.source.tree import Tool
 from interlock.state import empty_document, render_document
 from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
 from interlock.terraform.command import PlanMode, UserFlags, without_backend
@@ -59,8 +61,8 @@ REHEARSAL = "rehearsal"
 _OLDEST_TOFU = "1.6.0"  # written into the empty state; an OpenTofu refuses states of newer ones
 
 
-_NO_VALUE = "No value for required variable"
-"""Source: docs/facts/opentofu.md#tofu-11."""
+_NO_VALUE = late(r"No value for required variable|Unable to compute static value")
+"""In the words of Terraform and of OpenTofu. Source: docs/facts/opentofu.md#tofu-11."""
 _AS_DATA = frozenset({"show", "told"})
 """Commands whose output is a plan's JSON."""
 _MODES: dict[Operation, PlanMode] = {
@@ -468,14 +470,15 @@ class TerraformCommands:
     async def _offering(self, run: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Run a command without the values that the plan had; once one says that it wants them, they get them."""
         outcome = await run()
-        if self._asked or not self._flags.values or outcome.ended.code == 0 or _NO_VALUE not in outcome.text:
+        if self._asked or not self._flags.values or outcome.ended.code == 0 or not _NO_VALUE.search(outcome.text):
             return outcome
         self._wants_values = True
         return await run()
 
     def _asked_again(self, plan: Path) -> bool:
         """Say whether an apply needs the values that the plan was made with."""
-        return self.order.encryption_asks or is_asking_again(plan)
+        is_early = tool_of(self.binary.name) is Tool.TOFU and is_asking_early(plan)
+        return self.order.encryption_asks or is_early or is_asking_again(plan)
 
     async def execute(self, on_event: OnEvent) -> Outcome:
         """See `Commands.execute`."""

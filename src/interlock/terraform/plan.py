@@ -124,7 +124,7 @@ def gather_plan(events: Iterable[Event]) -> PlanFacts:
     return PlanFacts(
         changes=tuple(changes),
         drift=tuple(drift),
-        counts=counts,
+        counts=counts and _with_forgotten(counts, changes),
         changed_outputs=tuple(outputs),
         may_delete=frozenset(_may_delete(changes, drift)),
     )
@@ -132,6 +132,12 @@ def gather_plan(events: Iterable[Event]) -> PlanFacts:
 
 def _counts(event: ChangeSummary) -> Counts:
     return Counts(add=event.add, change=event.change, remove=event.remove, imports=event.imports, forget=event.forget)
+
+
+def _with_forgotten(counts: Counts, changes: Iterable[PlannedChange]) -> Counts:
+    """Count what leaves the state and stays an object: Terraform's summary does not, OpenTofu's does."""
+    removed = sum(change.action is Action.REMOVE for change in changes)
+    return msgspec.structs.replace(counts, forget=counts.forget or removed)
 
 
 def _may_delete(changes: Iterable[PlannedChange], drift: Iterable[ResourceDrift]) -> Iterator[str]:

@@ -25,7 +25,7 @@ from interlock.run.planned_for import (
     with_label,
     with_override,
 )
-from interlock.run.saved_plan import is_asking_again, read_planned_from, read_refresh
+from interlock.run.saved_plan import is_asking_again, is_asking_early, read_planned_from, read_refresh
 from interlock.terraform.events import Action, PlannedChange, Resource
 from interlock.terraform.plan import PlanFacts
 
@@ -94,6 +94,7 @@ def test_a_damaged_file_is_looked_at_before_a_run_and_told_later(tmp_path: Path)
         with suppress(UsageError):
             check_plan_file(file)
         assert isinstance(is_asking_again(file), bool)
+        assert isinstance(is_asking_early(file), bool)
 
 
 def test_a_label_is_added_to_a_damaged_plan_or_it_is_told() -> None:

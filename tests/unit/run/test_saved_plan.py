@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.errors import PlanStale, UsageError
-from interlock.run.saved_plan import PlannedFrom, Refresh, check_current, read_planned_from, read_refresh, with_refresh
+from interlock.run.saved_plan import (
+    PlannedFrom,
+    Refresh,
+    check_current,
+    is_asking_early,
+    read_planned_from,
+    read_refresh,
+    with_refresh,
+)
 from interlock.terraform.plan import PlanFacts
 
 
@@ -27,6 +35,35 @@ def test_a_plan_says_which_state_it_was_made_from() -> None:
 def test_bytes_that_are_no_plan_are_refused_with_an_error_not_a_crash(junk: bytes) -> None:
     with pytest.raises(UsageError, match="not a saved plan"):
         read_planned_from(junk)
+
+
+@pytest.mark.parametrize(
+    ("written", "is_early"),
+    [
+        ('variable "a" {\n  const = true\n}', True),
+        ('module "m" {\n  source = "./${var.a}"\n}', True),
+        ('module "m" {\n  source = var.a\n}', True),
+        ('{"module": {"m": {"source": "./${var.a}"}}}', True),
+        ('terraform {\n  backend "s3" {\n    bucket = var.bucket\n  }\n}', True),
+        ('provider "x" {\n  alias = "each"\n  for_each = var.regions\n}', True),
+        ('module "m" {\n  source = "./a"\n  version = "1.0"\n}\nprovider "x" {\n  token = var.token\n}', False),
+        ('resource "x" "y" {\n  for_each = var.many\n}\nterraform {\n  backend "s3" {}\n}', False),
+    ],
+)
+def test_a_plan_tells_whether_its_configuration_is_loaded_with_values(
+    tmp_path: Path, written: str, is_early: bool
+) -> None:
+    file = tmp_path / "plan"
+    file.write_bytes(plan_bytes(written.encode(), name="tfconfig/m-/main.tf"))
+    assert is_asking_early(file) is is_early
+
+
+@pytest.mark.parametrize("content", [None, b"{}", b"no zip"])
+def test_a_plan_that_cannot_be_looked_into_does_not_ask_early(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "plan"
+    if content is not None:
+        file.write_bytes(content)
+    assert not is_asking_early(file)
 
 
 def test_a_zip_without_a_state_is_no_plan() -> None:

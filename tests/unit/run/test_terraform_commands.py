@@ -165,10 +165,17 @@ variable "which" is not set, and has no default value. Use a -var or
 """What Terraform 1.15.5 wrote on a plan whose module's source has a variable (docs/facts/opentofu.md#tofu-11)."""
 
 
+OF_TOFU = "Error: Unable to compute static value\n\n  on  line 0:\n\n depends on var.which which is not available\n"
+"""What OpenTofu 1.12.6 wrote on such a plan."""
+
+
+@pytest.mark.parametrize("words", [WANTS, OF_TOFU])
 @pytest.mark.parametrize("name", ["show", "told"])
-async def test_a_plan_whose_reader_wants_the_values_of_the_plan_is_read_with_them(tmp_path: Path, name: str) -> None:
+async def test_a_plan_whose_reader_wants_the_values_of_the_plan_is_read_with_them(
+    tmp_path: Path, name: str, words: str
+) -> None:
     scene = Scene(tmp_path, flags=("-var-file=prod.tfvars",))
-    scene.terraform.ends[name] = Ending(warns=WANTS.encode(), code=1)
+    scene.terraform.ends[name] = Ending(warns=words.encode(), code=1)
     scene.diary.meets[f"start:{name}#2"] = lambda: scene.terraform.ends.update({name: Ending(says=SHOWN)})
     assert await scene.each()[name]() in ("", SHOWN)
     given = [(each.label, "-var-file=prod.tfvars" in each.argv) for each in scene.terraform.started]

@@ -38,7 +38,7 @@ def paths(document: PlanDocument) -> list[tuple[str, object, object]]:
 
 def test_the_events_of_a_plan_give_its_facts() -> None:
     facts = gather_plan(map(parse_event, (DATA / "plan.jsonl").read_bytes().splitlines()))
-    assert facts.counts == Counts(add=1, change=4, remove=2)
+    assert facts.counts == Counts(add=1, change=4, remove=2, forget=1)
     assert facts.changed_outputs == ("o",)
     assert facts.destroyed == ("terraform_data.gone", "terraform_data.r")
     assert not facts.is_empty
