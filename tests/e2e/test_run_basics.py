@@ -167,8 +167,8 @@ def test_a_module_whose_source_a_variable_names_is_run_and_shown(desk: Desk, pro
         assert applied.code == 0, applied.err
         assert "cannot be shown" not in applied.err
         assert f"module.chosen.terraform_data.{name}" in applied.err
-    words = ("--state", "s", "--auto-approve", "--terraform", program)
-    applied = desk.run("apply", root, *words, environ={"TF_VAR_which": "red"})
+    common = ("--state", "s", "--auto-approve", "--terraform", program)
+    applied = desk.run("apply", root, *common, environ={"TF_VAR_which": "red"})
     assert applied.code == 0, applied.err
 
 
