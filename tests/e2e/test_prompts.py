@@ -230,8 +230,8 @@ def test_every_place_that_asks_is_tried_here() -> None:
     asked = {place for path in sorted(CLI.glob("*.py")) for place in _asking(path)}
     elsewhere = {
         "bootstrap._bring_into_line",
-        "run.with_missing_values",
-        "run._put_question",
+        "one_run.with_missing_values",
+        "one_run._put_question",
         "organisation._secret",
     }  # the tests beside this table
     assert asked == {prompt.asked_in for prompt in PROMPTS.values()} | elsewhere

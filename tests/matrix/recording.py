@@ -17,8 +17,8 @@ from tests.matrix.cells import DESTROY, REFRESH_ONLY, SAVED, Cell
 from tests.matrix.scene import Plain, Start, set_fault, write_module
 
 from interlock.state import Document, find_lost, judge_deletions, parse_document
-from interlock.terraform import gather_plan
 from interlock.terraform.events import parse_event
+from interlock.terraform.plan import gather_plan
 
 FOLDER = Path(__file__).with_name("recorded")
 _KEPT = frozenset({"planned_change", "resource_drift", "change_summary", "outputs"})

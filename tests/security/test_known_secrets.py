@@ -28,7 +28,7 @@ from interlock.run.summary import Summary, find_summary
 from interlock.run.transcript import Journal, read
 from interlock.secrecy import KnownSecrets, environment_secrets, know_secrets
 from interlock.source.disk import DiskTree
-from interlock.terraform import divide_flags
+from interlock.terraform.command import divide_flags
 from interlock.testing.clock import FakeClock
 
 pytestmark = pytest.mark.promise("P10")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from interlock.hcl import Module
     from interlock.source.disk import DiskTree
     from interlock.source.tree import Span
-    from interlock.terraform import PlanDocument
+    from interlock.terraform.plan import PlanDocument
 
 app = typer.Typer()
 
@@ -179,7 +179,7 @@ def _inventory(folder: Path, state: Path | None, plan: Path | None) -> Inventory
 
 
 def _read_plan(path: Path) -> PlanDocument | None:
-    from interlock.terraform import parse_plan
+    from interlock.terraform.plan import parse_plan
 
     return parse_plan(_read(path))
 

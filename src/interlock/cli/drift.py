@@ -15,22 +15,8 @@ from typer.core import TyperGroup
 
 from interlock.amounts import amount
 from interlock.cli import view
-from interlock.cli.run import (
-    All,
-    Changed,
-    Extra,
-    Jobs,
-    NoGateway,
-    NoWait,
-    State,
-    Terraform,
-    Wait,
-    after_a_kill,
-    choice_of,
-    conclude,
-    divide,
-    divide_folders,
-)
+from interlock.cli.one_run import after_a_kill, choice_of, conclude, divide, divide_folders
+from interlock.cli.run import All, Changed, Extra, Jobs, NoGateway, NoWait, State, Terraform, Wait
 from interlock.cli.run import Directory as RootDirectory
 from interlock.errors import DriftGate, UsageError, reason_of
 from interlock.foreign_text import one_line
@@ -279,7 +265,7 @@ def _run_many(asked: Asked, choice: RootChoice, form: Format, *, gate: bool) -> 
         raise UsageError(f"a {form.value} report is of one root", why="there are several", fix=fix)
 
     def conclude(end: Entry, folder: Path, asked: Asked, name: str) -> Conclusion:
-        from interlock.cli.run import concluded, document_of
+        from interlock.cli.one_run import concluded, document_of
 
         if end.facts["exit"] not in {0, 2}:
             return concluded(end, folder, asked, name)

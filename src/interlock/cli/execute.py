@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from interlock.cli import completing
-from interlock.cli.run import NoGateway, NoWait, Terraform, Wait, after_a_kill, conclude, run_flag
+from interlock.cli.one_run import after_a_kill, conclude
+from interlock.cli.run import NoGateway, NoWait, Terraform, Wait, run_flag
 
 if TYPE_CHECKING:
     from interlock.operate.ordering import Asked
@@ -90,7 +91,7 @@ def bring_in(
     json: Json = False,
 ) -> None:
     """Queue, then take an object that exists into the state, under the lock."""
-    from interlock.cli.run import divide
+    from interlock.cli.one_run import divide
     from interlock.terraform.state_command import read_command
 
     directory, flags = divide(directory, extra)

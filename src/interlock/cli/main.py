@@ -299,6 +299,12 @@ def _perform(arguments: list[str], started: Spare | None) -> object:
         if answer(arguments):
             return None
     with started or _supervisor_for(arguments) as spare:
+        from interlock.cli.quick_run import read
+
+        if (plain := read(arguments)) is not None:
+            from interlock.cli.one_run import perform
+
+            return perform(plain.operation, plain.directory, plain.extra, spare=spare, **plain.options)
         return build().main(args=arguments, prog_name="interlock", standalone_mode=False, obj=spare)
 
 

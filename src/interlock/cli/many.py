@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+
+from msgspec.structs import replace
 
 from interlock.amounts import amount
 from interlock.cli import view
@@ -192,7 +194,7 @@ class _Work:
         self._asking: _Root | None = None
 
     def run(self) -> int:
-        from interlock.cli.run import answers_for, with_missing_values
+        from interlock.cli.one_run import answers_for, with_missing_values
 
         self._answers = None if self._asked.operation is Operation.DRIFT else answers_for(self._asked)
         for root in self._roots.values():
@@ -284,7 +286,7 @@ class _Work:
             self._asking = root
 
     def _end_of_dead(self, root: _Root) -> Entry | None:
-        from interlock.cli.run import after_a_kill
+        from interlock.cli.one_run import after_a_kill
 
         assert root.front is not None, "it ran"
         assert root.follower is not None, "it ran"

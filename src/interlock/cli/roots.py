@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from interlock.cli import view
-from interlock.cli.run import Changed, divide_folders
+from interlock.cli.one_run import divide_folders
+from interlock.cli.run import Changed
 from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:

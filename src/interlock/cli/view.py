@@ -10,7 +10,6 @@ terminal or the CI runner of the person who looks at it. `tests/security/test_fo
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -260,6 +259,8 @@ def columns() -> int | None:
 
     A log is read by programs too, line by line.
     """
+    import shutil  # brings all that packs and unpacks
+
     return max(shutil.get_terminal_size().columns, _NARROWEST) if sys.stdout.isatty() else None
 
 

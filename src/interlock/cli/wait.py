@@ -24,7 +24,7 @@ def wait(
 ) -> None:
     """Wait until a run has ended, print its outcome, and exit with its status."""
     from interlock.cli import view
-    from interlock.cli.run import conclude
+    from interlock.cli.one_run import conclude
     from interlock.compose.burying import await_run
 
     ended = await_run(run, os.environ, timeout, stop=stop)

@@ -149,10 +149,9 @@ def bury(folder: Path, tell: Callable[[str], None], *, is_leaving: Callable[[], 
 
 async def _bury(folder: Path, tell: Callable[[str], None], is_leaving: Callable[[], bool]) -> Entry:
     from interlock.compose.supervising import open_desk
-    from interlock.run.order import decode
-    from interlock.run.transcript import ORDER
+    from interlock.run.order import ORDER_FILE, decode
 
-    order = decode((folder / ORDER).read_bytes())
+    order = decode((folder / ORDER_FILE).read_bytes())
     settings = settings_of_run(order, os.environ)
     async with open_desk(order, settings, os.environ) as desk:
         coordinator, recovery = desk.coordinator, desk.recovery

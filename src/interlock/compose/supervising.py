@@ -173,7 +173,7 @@ def _load_hands() -> None:
 
 def _log_to(folder: Path) -> None:
     """Let what Python itself says go to the run's log."""
-    from interlock.run.process import open_private
+    from interlock.run.private_file import open_private
     from interlock.run.transcript import LOG
 
     with open_private(folder / LOG) as log:
@@ -666,7 +666,7 @@ async def _with_approved_plan(order: Order, folder: Path) -> Order:
     from msgspec.structs import replace
 
     from interlock.policy.approval import check_approved
-    from interlock.run.process import open_private
+    from interlock.run.private_file import open_private
     from interlock.store.blobs import BlobMissing
 
     async with open_home(settings_of_run(order, os.environ)) as home:
@@ -688,7 +688,7 @@ def _with_own_plan(order: Order, folder: Path) -> Order:
         return order
     from msgspec.structs import replace
 
-    from interlock.run.process import open_private
+    from interlock.run.private_file import open_private
 
     own = folder / SAVED_PLAN
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from interlock.address import render_key
 from interlock.dependencies.inventory import EMPTY, Inventory, Thing
 from interlock.hcl import Known, Module, ModuleCall, Resource, Scope, constant, constant_text
-from interlock.terraform import PlanDocument
+from interlock.terraform.plan import PlanDocument
 
 MAX_SITES = 100_000  # resources of all module instances; a bound on the work for modules that call modules
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from interlock.errors import UsageError, reason_of
 from interlock.foreign_text import one_line
@@ -29,8 +30,7 @@ _PATIENCE_S = 15.0  # a waiting supervisor speaks every few seconds, so a silent
 _ONSITE = (30.0, 8.0, 60.0)  # lease, heartbeat and patience beside S3: some 8 writes a minute instead of 40
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """One run as typed on the command line; see `interlock.cli.run`."""
 
     operation: Operation
@@ -89,7 +89,7 @@ def make_order(
     from interlock.run.binary import check_program, find_binary
 
     if asked.extra:
-        from interlock.terraform import divide_flags
+        from interlock.terraform.command import divide_flags
 
         divide_flags(asked.extra)
     binary = find_binary(settings.terraform, environ)

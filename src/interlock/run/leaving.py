@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from interlock.bounded import decode_json
-from interlock.run.process import open_private
+from interlock.run.private_file import open_private
 
 ALLOWED = "may-delete.json"
 """In the run's folder: what a state written by its apply may lack."""

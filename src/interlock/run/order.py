@@ -12,6 +12,8 @@ from interlock.errors import UsageError, reason_of
 from interlock.policy.policy import Policy
 
 MASK = "(masked)"
+ORDER_FILE = "order.json"
+"""Its file in the run's folder, without what is secret."""
 
 
 class Operation(Enum):

@@ -18,12 +18,12 @@ import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 from msgspec import Struct
 
 from interlock.errors import TerraformFailed, reason_of
 from interlock.host import ProcessName, name_process
+from interlock.run.private_file import open_private
 from interlock.run.protection import Kept, Level, Protection
 
 
@@ -114,19 +114,3 @@ class Child:
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-
-
-def open_private(path: Path) -> IO[bytes]:
-    """Open a file for appending that nobody else may read: what Terraform says shows attributes of the state."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab")
-
-
-def keep_private(path: Path, content: bytes) -> None:
-    """Write a file that nobody else may read, in the place of one of that name.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    path.unlink(missing_ok=True)
-    with open_private(path) as file:
-        file.write(content)

@@ -75,7 +75,6 @@ class Spare:
         """
         from pathlib import Path
 
-        from interlock.run.front_end import FrontEnd
         from interlock.run.order import encode
 
         sent = encode(order) + b"\n"
@@ -85,6 +84,8 @@ class Spare:
             with suppress(OSError):  # it is dead already: `FrontEnd.follow` says so
                 _send(self._control, sent, files)
             self._begun = True
+            from interlock.run.front_end import FrontEnd  # the run goes on while it loads
+
             return FrontEnd(folder, self._control, self._log, signals)
 
     def __exit__(self, *_: object) -> None:
@@ -103,13 +104,12 @@ def _send(control: socket.socket, sent: bytes, files: Sequence[int]) -> None:
 
 def _make_folder(folder: Path, order: Order) -> None:
     from interlock.errors import FULL, disk_full
-    from interlock.run.order import encode, without_secrets
-    from interlock.run.process import open_private
-    from interlock.run.transcript import ORDER
+    from interlock.run.order import ORDER_FILE, encode, without_secrets
+    from interlock.run.private_file import open_private
 
     try:
         folder.mkdir(parents=True, mode=0o700)
-        with open_private(folder / ORDER) as file:
+        with open_private(folder / ORDER_FILE) as file:
             file.write(encode(without_secrets(order)))
     except OSError as error:
         if error.errno in FULL:

@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from interlock.host import ProcessName
-from interlock.run.process import Child, Ended, Streams, open_private
+from interlock.run.private_file import open_private
+from interlock.run.process import Child, Ended, Streams
 from interlock.run.protection import Kept, Level
 from interlock.secrecy import NO_KNOWN_SECRETS, KnownSecrets
 from interlock.terraform.events import (

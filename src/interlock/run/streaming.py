@@ -13,9 +13,9 @@ from typing import Final, Protocol
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError
-from interlock.run.order import decode
+from interlock.run.order import ORDER_FILE, decode
 from interlock.run.summary import SUMMARY, find_summary
-from interlock.run.transcript import JOURNAL, ORDER
+from interlock.run.transcript import JOURNAL
 
 PAUSE_S: Final = 0.25
 """Seconds between two pieces: entries that come together are sent together."""
@@ -136,7 +136,7 @@ def _is_ended(folder: Path, server: str) -> bool:
     if summary is None or summary.exit is None:
         return False
     try:
-        return decode((folder / ORDER).read_bytes()).server == server
+        return decode((folder / ORDER_FILE).read_bytes()).server == server
     except (OSError, InterlockError):
         return False
 

@@ -62,7 +62,7 @@ from interlock.run.leaving import note_before_apply
 from interlock.run.order import AGREED_FILE, RUNS_A_COMMAND, Look, Operation, Order
 from interlock.run.orphans import OF_GENESYS, orphans_entry, spell_repeat, with_orphans
 from interlock.run.phases import Phase, may_step
-from interlock.run.process import keep_private
+from interlock.run.private_file import keep_private
 from interlock.run.progress import Progress
 from interlock.run.saved_plan import with_refresh
 from interlock.run.saving import PATIENCE_LEASES, check_room

@@ -30,7 +30,8 @@ from interlock.run.entries import AskedEntry, InitEntry, NoteEntry, PrintedEntry
 from interlock.run.given_values import PREFIX, hand_over, remove_given
 from interlock.run.initialising import is_only_override
 from interlock.run.order import Operation, Order, is_in_space
-from interlock.run.process import Streams, keep_private
+from interlock.run.private_file import keep_private
+from interlock.run.process import Streams
 from interlock.run.protection import Kept, Level
 from interlock.run.saved_plan import is_asking_again, is_asking_early
 from interlock.run.shown import PLAN_JSON, PLAN_TEXT
@@ -44,8 +45,17 @@ from interlock.run.workspace import IMPORTS_NAME, LOCK_FILE, Workspace, space_of
 from interlock.secrecy import KnownSecrets, PartlyShown
 from interlock.source.tree import Tool
 from interlock.state import empty_document, render_document
-from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
-from interlock.terraform.command import PlanMode, UserFlags, without_backend
+from interlock.terraform.command import (
+    Options,
+    Place,
+    PlanMode,
+    UserFlags,
+    Verb,
+    build_command,
+    divide_flags,
+    merge_environment,
+    without_backend,
+)
 from interlock.terraform.events import AnyEvent
 from interlock.terraform.plan import hide_secrets, parse_plan, secret_texts
 from interlock.terraform.state_command import Effect, read_command

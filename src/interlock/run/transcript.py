@@ -23,7 +23,6 @@ from interlock.run.summary import Summary, store_summary, write_summary
 from interlock.secrecy import NO_KNOWN_SECRETS, KnownSecrets
 
 JOURNAL = "journal.jsonl"
-ORDER = "order.json"
 LOG = "supervisor.log"
 END = b"end "
 """Before the facts of the run's last entry, in what the supervisor sends to the front end; before it are only rings."""

@@ -25,7 +25,7 @@ from typing import ClassVar
 from interlock.bounded import read_json
 from interlock.errors import UsageError, command
 from interlock.late_pattern import late_bytes
-from interlock.run.process import open_private
+from interlock.run.private_file import open_private
 from interlock.secrecy import PartlyShown
 from interlock.source.tree import is_configuration
 from interlock.trust.ownership import make_folder

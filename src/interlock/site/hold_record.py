@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from interlock.host import ProcessName, name_own_process
-from interlock.run.process import open_private
+from interlock.run.private_file import open_private
 
 _FOLDER = "holds"
 _NAME_CHARS = 200

@@ -33,7 +33,7 @@ from interlock.run.entries import EndEntry
 from interlock.run.fence import Fence
 from interlock.run.given_values import remove_given
 from interlock.run.leaving import clear_space, is_left, read_allowed, take_from_space
-from interlock.run.order import decode
+from interlock.run.order import ORDER_FILE, decode
 from interlock.run.orphans import take_over, with_orphans
 from interlock.run.settle import SAVE_FAILED, completed, following
 from interlock.run.stage import EventFile
@@ -41,13 +41,13 @@ from interlock.run.stop_marker import has_marker
 from interlock.run.stopping import Asked, Listener, ask_once
 from interlock.run.summary import SUMMARY, find_summary, recent, write_summary
 from interlock.run.tainted import find_tainted, tainted_text
-from interlock.run.transcript import ORDER, Entry, append
+from interlock.run.transcript import Entry, append
 from interlock.run.workspace import ERRORED
 from interlock.site.hold_record import find_hold, forget_hold
 from interlock.state import VersionKind
-from interlock.terraform import gather_plan
 from interlock.terraform.events import AnyEvent, Apply, ChangeSummary, Diagnostic, Severity, Stage
 from interlock.terraform.interruption import read_interruption
+from interlock.terraform.plan import gather_plan
 
 _ASKED_TEXTS = {
     Asked.SENT: "asked Terraform (process {pid}), which nobody supervises any more, to stop and leave its state",
@@ -230,7 +230,7 @@ def is_applied(folder: Path) -> bool:
 def _program(folder: Path) -> str:
     """Return how a person starts the Terraform of a run, as a shell reads it."""
     try:
-        named = decode((folder / ORDER).read_bytes()).terraform
+        named = decode((folder / ORDER_FILE).read_bytes()).terraform
     except (OSError, msgspec.MsgspecError):
         named = None
     return shell_word(named) if named else "terraform"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from interlock.backend.gate import RunGate
 from interlock.errors import InterlockError
 from interlock.run.leaving import note_space
-from interlock.run.process import keep_private
+from interlock.run.private_file import keep_private
 from interlock.run.summary import find_summary
 from interlock.run.workspace import SPACES, space_of
 from interlock.site.own_access import OwnAccess

@@ -7,7 +7,7 @@ import pytest
 from interlock.errors import UsageError
 from interlock.run.given_values import PATTERN, Handed, find_known_secrets, hand_over, remove_given, values_of
 from interlock.run.order import Operation, Order
-from interlock.terraform import divide_flags
+from interlock.terraform.command import divide_flags
 
 MODULE = """
 variable "name" {

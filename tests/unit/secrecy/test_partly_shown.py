@@ -8,7 +8,7 @@ import pytest
 from rich.pretty import pretty_repr
 
 from interlock.secrecy import PartlyShown
-from interlock.terraform import HttpBackend
+from interlock.terraform.command import HttpBackend
 
 
 class _Letter(PartlyShown, frozen=True, kw_only=True):
