@@ -51,7 +51,7 @@ def test_a_run_has_the_options_of_the_table(typed: list[tuple[str, str, bool]], 
 
 
 def test_every_option_of_a_run_is_asked_for_in_an_order_or_chooses_roots() -> None:
-    fields = set(Asked.__dataclass_fields__)
+    fields = set(Asked.__struct_fields__)
     names = {each.name: FIELDS.get(each.name, each.name.replace("-", "_")) for each in RUN_OPTIONS}
     assert {name for name, field in names.items() if field not in fields} == CHOOSES_ROOTS
 
