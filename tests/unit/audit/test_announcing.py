@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.killed_writers import killed_after
 
 from interlock.api.hooks import NewHook
 from interlock.api.organisations import NewClient, NewOrganisation
@@ -56,28 +57,6 @@ RULE = TrustRule(
     made_by="ada",
 )
 PRS = NewHook(name="prs", platform="github", repository_id="74", states="prod/**", persons={"583231": "octocat"})
-
-
-class _KilledError(Exception):
-    pass
-
-
-@contextmanager
-def killed_after(records: MemoryRecords, writes: int) -> Iterator[list[str]]:
-    """End whoever writes right after so many writes; yield the keys that were written."""
-    swap, written = MemoryRecords.swap, list[str]()
-
-    async def counted(self: MemoryRecords, key: str, *, expected: int | None, value: bytes | None) -> int:
-        if self is records and len(written) == writes:
-            raise _KilledError
-        version = await swap(self, key, expected=expected, value=value)
-        if self is records:
-            written.append(key)
-        return version
-
-    with pytest.MonkeyPatch.context() as patched, suppress(_KilledError):
-        patched.setattr(MemoryRecords, "swap", counted)
-        yield written
 
 
 class Desk:

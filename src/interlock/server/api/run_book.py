@@ -22,6 +22,7 @@ from interlock.errors import BackendUnavailable, UsageError, command, reason_of
 from interlock.ids import run_id
 from interlock.instants import Instant
 from interlock.server.api.newest import newest_pages
+from interlock.server.api.run_index import RunIndex
 from interlock.store import Mismatch, Record, RecordStore
 from interlock.store.records import LIST_LIMIT_MAX
 
@@ -96,6 +97,7 @@ class RunBook:
         self._records = records
         self._clock = clock
         self._sweep_due_s = float("-inf")
+        self._index = RunIndex(records, runs=_RUNS)
 
     async def tell(self, run: str, state: str, owner: str, summary: bytes, *, ended: bool) -> KeptRun:
         """Keep the newest summary of a run.
@@ -108,9 +110,11 @@ class RunBook:
         if run > run_id(now + _AHEAD, chance=0):
             raise UsageError(f"run {run} would begin in the future", why="ids of runs begin with their time")
         if await self.find(run) is None:
+            await self._index.add(run, state)
             with suppress(Mismatch):
                 await self._records.swap(_key(run), expected=None, value=msgspec.json.encode(fresh))
                 await self._forget_old(now)
+                await self._index.step(_state_of)
                 return fresh
         return await self._change_own(
             run, state, owner, lambda kept: replace(kept, summary=fresh.summary, ended=ended, told_at=now)
@@ -160,14 +164,22 @@ class RunBook:
         record = await self._records.get(_key(run))
         return None if record is None else _kept(record)
 
-    async def newest(self, *, before: str = "", begins: str = "") -> AsyncIterator[KeptRun]:
+    async def newest(self, *, of: str = "", before: str = "", begins: str = "") -> AsyncIterator[KeptRun]:
         """Yield every run that can be read, the newest first. What is not asked for is not read, but for a page.
 
         Args:
+            of: Only those of this state; "" for all. Others are yielded too while the index of older runs is made.
             before: The run behind which to begin; "" begins with the newest.
             begins: Only those whose ids begin so.
         """
         latest = run_id(self._clock.now() + _AHEAD, chance=0)  # hardly one is of a later time
+        if of and await self._index.is_whole():
+            async for run in self._index.newest(of, before=before, begins=begins, latest=latest):
+                record = await self._records.get(_key(run))
+                kept = None if record is None else _kept_or_none(record)
+                if kept is not None:
+                    yield kept
+            return
         async for page in newest_pages(self._records, _RUNS, before=before, begins=begins, latest=latest):
             for record in page:
                 kept = _kept_or_none(record)
@@ -257,6 +269,7 @@ class RunBook:
         if self._clock.monotonic() < self._sweep_due_s:
             return
         self._sweep_due_s = self._clock.monotonic() + SWEEP_EVERY_S
+        await self._index.look_again(now)
         records = await self._records.list(_RUNS, limit=_SWEEP)
         known = [kept for kept in map(_kept_or_none, records) if kept is not None]
         old = [kept for kept in known if now - kept.told_at > KEPT_FOR]
@@ -275,6 +288,7 @@ class RunBook:
     async def _forget(self, kept: KeptRun) -> None:
         async for start, _ in self._pieces(kept.run):
             await self._drop(_piece(kept.run, start))
+        await self._index.remove(kept.run, kept.state)
         await self._drop(_key(kept.run))
 
     async def _drop(self, key: str) -> None:
@@ -329,6 +343,11 @@ def _kept_or_none(record: Record) -> KeptRun | None:
     with suppress(BackendUnavailable):
         return _kept(record)
     return None
+
+
+def _state_of(record: Record) -> str | None:
+    kept = _kept_or_none(record)
+    return None if kept is None else kept.state
 
 
 def _key(run: str) -> str:

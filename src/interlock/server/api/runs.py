@@ -168,7 +168,7 @@ class _Runs:
         check_beginning(query.begins)
         shown: list[KeptRun] = []
         looked, last = 0, ""
-        async for kept in self._book.newest(before=query.before, begins=query.begins):
+        async for kept in self._book.newest(of=query.of, before=query.before, begins=query.begins):
             if len(shown) == query.limit or looked == _LOOKED_MAX:
                 return ToldRuns(runs=[_told(each) for each in shown], next=last)
             looked, last = looked + 1, kept.run

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-
 import pytest
 from msgspec.structs import replace
+from tests.killed_writers import killed_after
 from tests.unit.server.api.test_second_person import (
     _WAY,
     STATE,
@@ -185,26 +183,6 @@ async def test_a_record_that_was_made_anew_is_asked_for_again(desk: Desk) -> Non
     assert len(await entries(desk, "state-repaired")) == 1
     bob = await desk.person("bob")
     assert (await desk.post(bob, f"/repair/record{_WAY}&number=2", b"")).status == 409
-
-
-class _KilledError(Exception):
-    pass
-
-
-@contextmanager
-def killed_after(records: MemoryRecords, writes: int) -> Iterator[None]:
-    """End the server right after so many writes."""
-    swap, left = records.swap, iter(range(writes))
-
-    async def counted(key: str, *, expected: int | None, value: bytes | None) -> int:
-        version = await swap(key, expected=expected, value=value)
-        if next(left, writes) >= writes - 1:
-            raise _KilledError
-        return version
-
-    with pytest.MonkeyPatch.context() as patched, suppress(_KilledError):
-        patched.setattr(records, "swap", counted)
-        yield
 
 
 async def test_an_act_that_is_told_again_after_the_server_was_killed_at_any_write_has_one_entry(desk: Desk) -> None:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
+from tests.killed_writers import killed_after
 
 from interlock.audit.log import AuditLog
 from interlock.coordinator.local import LocalCoordinator
@@ -25,6 +26,7 @@ from interlock.rights.callers import BookTokens, SingleToken
 from interlock.server.api import run_book
 from interlock.server.api.own_entries import OwnEntries
 from interlock.server.api.run_book import STOPS_MAX, KeptRun, RunBook
+from interlock.server.api.run_index import STEP, RunIndex
 from interlock.server.api.runs import run_endpoints
 from interlock.server.api.serving import api_routes
 from interlock.store import Record
@@ -128,6 +130,65 @@ def month(count: int) -> list[str]:
         at = NOW - timedelta(days=30 - day, hours=24 - min(max(hour, 0), 23))
         ids.append(run_id(at if number % 10 else NOW - timedelta(days=15), chance.getrandbits(35)))
     return sorted(ids)
+
+
+async def listed(book: RunBook, of: str) -> list[str]:
+    return [kept.run async for kept in book.newest(of=of) if kept.state == of]
+
+
+async def test_the_runs_of_a_state_are_read_by_themselves_however_many_others_have(clock: FakeClock) -> None:
+    records = Counted(clock=clock)
+    book = RunBook(records, clock)
+    await written(records, month(3000))
+    rare = sorted(run_id(NOW - timedelta(days=day), chance=day) for day in range(1, 29, 3))
+    for run in rare:
+        await book.tell(run, "prod/rare", "anna", b"{}", ended=True)
+    assert await listed(book, "prod/rare") == rare[::-1], "also while older runs have no entries"
+    steps = 0
+    while not await RunIndex(records, runs="run/").is_whole():
+        steps += 1
+        await book.tell(run_id(NOW, chance=steps), STATE, "anna", b"{}", ended=True)
+    assert steps > 3000 // STEP - 20
+    records.looked = 0
+    assert await listed(book, "prod/rare") == rare[::-1]
+    assert records.looked < 100, "of 3,000"
+    assert len(await listed(book, STATE)) == 3000 + steps
+    assert [kept.run async for kept in book.newest(of="prod/rare", before=rare[5], begins=rare[0][:1])] == rare[4::-1]
+
+
+async def test_a_run_that_a_server_of_an_older_release_wrote_is_found_with_its_state_later(clock: FakeClock) -> None:
+    records = MemoryRecords(clock=clock)
+    book = RunBook(records, clock)
+    await book.tell(run_id(NOW, chance=1), STATE, "anna", b"{}", ended=True)
+    await written(records, [run_id(NOW - timedelta(hours=3), chance=2)])
+    assert len(await listed(book, STATE)) == 1
+    clock.pass_time(run_book.SWEEP_EVERY_S)
+    await book.tell(run_id(NOW, chance=3), STATE, "anna", b"{}", ended=True)
+    assert len(await listed(book, STATE)) == 3
+
+
+async def test_no_run_is_without_its_entry_wherever_a_server_is_killed(clock: FakeClock) -> None:
+    for writes in range(12):
+        records = MemoryRecords(clock=clock)
+        await written(records, [run_id(NOW - timedelta(hours=hour), chance=2) for hour in range(3)])
+        with killed_after(records, writes):
+            await RunBook(records, clock).tell(run_id(NOW, chance=1), STATE, "anna", b"{}", ended=True)
+        book = RunBook(records, clock)
+        there = [kept.run async for kept in book.newest()]
+        assert await listed(book, STATE) == there, writes
+        await book.tell(run_id(NOW, chance=4), STATE, "anna", b"{}", ended=True)
+        assert await RunIndex(records, runs="run/").is_whole()
+        assert await listed(book, STATE) == [kept.run async for kept in book.newest()], writes
+
+
+async def test_a_run_that_is_let_go_leaves_no_entry(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_book, "KEPT", 1)
+    records = MemoryRecords(clock=clock)
+    book = RunBook(records, clock)
+    await book.tell(run_id(NOW, chance=1), STATE, "anna", b"{}", ended=True)
+    clock.pass_time(31 * 86_400.0)
+    await book.tell(run_id(clock.now(), chance=1), STATE, "anna", b"{}", ended=True)
+    assert len(await records.list("run-of/")) == 1
 
 
 @pytest.mark.parametrize("count", [5, 3000])

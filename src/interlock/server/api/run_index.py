@@ -1,0 +1,116 @@
+"""Which runs a state had: one empty record a run, `run-of/<digest of the state>/<id>`, beside that of the run. A hand.
+
+An entry is written before its run and deleted before it, so each run that is listed without the index has one. Runs
+that an older release wrote, also one that still serves beside this one, get theirs in small steps: `run-index` says how
+far those are. While they are not through, the index answers nothing, and whoever lists reads all runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from interlock.bounded import decode_json
+from interlock.ids import run_id
+from interlock.server.api.newest import newest_pages
+from interlock.store import Mismatch, Record, RecordStore
+
+STEP: Final = 100
+"""Runs that get their entries in one step, which the request of a new run pays for."""
+_OVERLAP: Final = timedelta(days=1)
+"""So long ago a run may have begun that an older release tells of now."""
+_ENTRIES: Final = "run-of/"
+_STATE: Final = "run-index"
+_ENTRY: Final = b"1"
+
+
+class _Progress(Struct, frozen=True, kw_only=True):
+    """How far older runs have their entries.
+
+    Attributes:
+        upto: The last run that was looked at.
+        whole: Whether all of them were, once.
+    """
+
+    upto: str = ""
+    whole: bool = False
+
+
+class RunIndex:
+    """Finds the runs of a state.
+
+    Args:
+        records: Where.
+        runs: What the keys of runs begin with.
+    """
+
+    def __init__(self, records: RecordStore, *, runs: str) -> None:
+        self._records = records
+        self._runs = runs
+
+    async def add(self, run: str, state: str) -> None:
+        """Keep that a state has a run."""
+        key = _prefix(state) + run
+        if await self._records.get(key) is None:
+            with suppress(Mismatch):
+                await self._records.swap(key, expected=None, value=_ENTRY)
+
+    async def remove(self, run: str, state: str) -> None:
+        """Forget that a state has a run."""
+        record = await self._records.get(_prefix(state) + run)
+        if record is not None:
+            with suppress(Mismatch):
+                await self._records.swap(record.key, expected=record.version, value=None)
+
+    async def is_whole(self) -> bool:
+        """Say whether every run has its entry."""
+        return (await self._progress())[0].whole
+
+    async def newest(self, state: str, *, before: str, begins: str, latest: str) -> AsyncIterator[str]:
+        """Yield the runs of a state, the newest first; see `newest_pages`."""
+        prefix = _prefix(state)
+        async for page in newest_pages(self._records, prefix, before=before, begins=begins, latest=latest):
+            for record in page:
+                yield record.key.removeprefix(prefix)
+
+    async def look_again(self, now: datetime) -> None:
+        """Look again at the runs of the last day: a server of an older release may have written some since."""
+        progress, record = await self._progress()
+        start = run_id(now - _OVERLAP, chance=0)
+        if progress.whole and progress.upto > start:
+            await self._note(_Progress(upto=start, whole=True), record)
+
+    async def step(self, state_of: Callable[[Record], str | None]) -> None:
+        """Give some older runs their entries. Killed at any write, the next step does the same again.
+
+        Args:
+            state_of: Returns the state of a run's record; None for one that cannot be read.
+        """
+        progress, record = await self._progress()
+        page = await self._records.list(self._runs, after=self._runs + progress.upto, limit=STEP)
+        states = [(each.key.removeprefix(self._runs), state_of(each)) for each in page]
+        # At once: a store commits them together.
+        await asyncio.gather(*(self.add(run, state) for run, state in states if state is not None))
+        upto = page[-1].key.removeprefix(self._runs) if page else progress.upto
+        await self._note(_Progress(upto=upto, whole=progress.whole or len(page) < STEP), record)
+
+    async def _progress(self) -> tuple[_Progress, Record | None]:
+        record = await self._records.get(_STATE)
+        return (_Progress(), None) if record is None else (decode_json(record.value, type=_Progress), record)
+
+    async def _note(self, progress: _Progress, record: Record | None) -> None:
+        value = msgspec.json.encode(progress)
+        if record is None or record.value != value:
+            with suppress(Mismatch):  # another server has gone on
+                await self._records.swap(_STATE, expected=None if record is None else record.version, value=value)
+
+
+def _prefix(state: str) -> str:
+    return f"{_ENTRIES}{hashlib.sha256(state.encode()).hexdigest()[:32]}/"
