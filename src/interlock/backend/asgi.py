@@ -15,6 +15,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -55,6 +56,7 @@ from interlock.errors import (
     command,
 )
 from interlock.ids import Ids
+from interlock.listening.room import Rooms, WithRoom, go_first, take_room_for_body
 from interlock.lock import holder_of, waiter_of
 from interlock.lock.ticket import Attempt, attempt_at
 from interlock.rights import Right
@@ -78,6 +80,7 @@ _NEEDED: Mapping[str, Right] = {
     "UNLOCK": Right.PLAN,
 }
 """What a request needs at least, by its method; all others change the state."""
+_WRITING = frozenset({"POST", "PUT"})
 PlainHold = Callable[[LockInfo], Hold]
 """Returns what may hold a LOCK with this document back."""
 
@@ -177,6 +180,9 @@ class _Plain:
         await self._archive.delete(state, writer=Writer(who=who, ticket=lock_id, lock_id=lock_id))
         return Done()
 
+    async def is_held(self, state: str, lock_id: str) -> bool:
+        return holder_of((await self._coordinator.view(state)).lock, lock_id=lock_id) is not None
+
     async def give(self, state: str, lock_id: str | None, caller: Caller) -> Outcome:
         if lock_id is None:
             raise LockHeld(
@@ -251,6 +257,7 @@ class _Endpoints:
             caller = await self._tokens.identify(*credentials)
             check_state_name(name)
             caller.check(_NEEDED.get(request.method, Right.APPLY), name)
+            await self._go_first_as_holder(name, request)
             body = await self._read_body(request)
             intent = read_intent(request.method, request.query_params, body)
             if not isinstance(intent, Take):
@@ -267,6 +274,7 @@ class _Endpoints:
         try:
             if gate is None:
                 raise AuthenticationFailed("no run has this address", why="it has ended", fix="start a new run")
+            go_first()  # the address of a run, which holds its state while it writes
             body = await self._read_body(request)
             outcome = await perform(gate, read_intent(request.method, request.query_params, body), body)
         except InterlockError as error:
@@ -303,12 +311,19 @@ class _Endpoints:
             case Delete():
                 return await self._plain.delete(name, intent.lock_id, caller.who)
 
+    async def _go_first_as_holder(self, name: str, request: Request) -> None:
+        """Let the write of whoever holds the state wait for no stranger's."""
+        lock_id = request.query_params.get("ID")
+        if request.method in _WRITING and lock_id and await self._plain.is_held(name, lock_id):
+            go_first()
+
     async def _read_body(self, request: Request) -> bytes:
         """Take the body into memory once, within the limits of size and time."""
-        limit = self._limit_bytes if request.method in {"POST", "PUT"} else MAX_LOCK_BYTES
+        limit = self._limit_bytes if request.method in _WRITING else MAX_LOCK_BYTES
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:
             raise _too_large(int(announced), limit)
+        await take_room_for_body(request, limit)
         body = BytesIO()
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
@@ -340,6 +355,7 @@ def create_app(  # noqa: PLR0913 - what it serves, to whom, and within which ser
     hold: PlainHold = lambda _info: nothing_holds,
     limit_bytes: int = MAX_STATE_BYTES,
     further: Sequence[BaseRoute] = (),
+    rooms: Rooms | None = None,
 ) -> Starlette:
     """Return the backend as an ASGI application.
 
@@ -355,8 +371,10 @@ def create_app(  # noqa: PLR0913 - what it serves, to whom, and within which ser
         hold: What holds back whoever locks a plain address for more than a plan.
         limit_bytes: Largest state accepted.
         further: What else the server offers.
+        rooms: Bound what all requests hold in memory; None for rooms of this application alone.
     """
-    about = about or Service(ids)
+    about, rooms = about or Service(ids), rooms or Rooms()
+    about.tell_also(rooms.numbers)
     locks = locks or HeldLocks(coordinator, clock, ending=about.ending, is_alone=not about.name)
     plain, gates = _Plain(coordinator, archive), runs or RunGates(ids)
     endpoints = _Endpoints(plain, locks, tokens or ClosedDoor(), gates, about=about, hold=hold, limit_bytes=limit_bytes)
@@ -376,6 +394,7 @@ def create_app(  # noqa: PLR0913 - what it serves, to whom, and within which ser
             *further,
         ],
         lifespan=lifespan,
+        middleware=[Middleware(WithRoom, rooms=rooms)],
     )
 
 

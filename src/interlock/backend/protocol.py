@@ -36,6 +36,8 @@ MAX_WAIT_S = 3600.0  # one held request; proxies cut earlier, and a client may a
 MAX_LOCK_BYTES = 64 * 1024  # a lock document has 250 bytes
 MAX_ID_CHARS = 256
 UNAVAILABLE = 503
+RETRY_AFTER_S = 1
+"""When a client comes back to a server that could not answer just now; Terraform does so twice."""
 _STRANGE_FOR_READ = frozenset({204, 404})  # Terraform takes these for "no state yet" and would start from nothing
 _DURATION = late(r"(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s?)?\Z")
 _VERSION = late(r"(\d+)\.(\d+)")
@@ -251,7 +253,7 @@ def refused(method: str, error: InterlockError) -> Refused:
     status = error.http_status
     if method == "GET" and status in _STRANGE_FOR_READ:
         status = UNAVAILABLE  # unreadable is not absent
-    return Refused(error=error, status=status)
+    return Refused(error=error, status=status, retry_after_s=RETRY_AFTER_S if status == UNAVAILABLE else None)
 
 
 def describe(held: Held) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from interlock.backend.asgi import Service
     from interlock.home.embedded import EmbeddedHome
-    from interlock.rights.callers import Tokens
+    from interlock.rights.callers import Caller, Tokens
     from interlock.server.api.table import AnyEndpoint
     from interlock.server.gateway.doors import GatewayDoors
     from interlock.server.identity.exchange import Exchange
@@ -153,10 +153,15 @@ def server_app(
     from interlock.compose.cloud import cloud_routes
     from interlock.compose.gateways import gateway_routes
     from interlock.server.api.holding import plain_hold_of
+    from interlock.server.api.judging import holds_some
     from interlock.server.api.serving import api_routes
 
     locks = HeldLocks(home.coordinator, home.clock, ending=about.ending, is_alone=not about.name)
     about.tell_also(doors.numbers)
+
+    async def holds(caller: Caller, state: str) -> bool:
+        return holds_some(caller, (await home.coordinator.view(state)).lock)
+
     return create_app(
         home.coordinator,
         home.archive,
@@ -168,7 +173,7 @@ def server_app(
         hold=plain_hold_of(home),
         further=[
             *gateway_routes(doors),
-            *api_routes(_endpoints(home, doors, exchange), tokens=tokens, ending=about.ending),
+            *api_routes(_endpoints(home, doors, exchange), tokens=tokens, ending=about.ending, holds=holds),
             *cloud_routes(home, tokens, locks, about, os.environ, is_https=is_https),
         ],
     )

@@ -41,6 +41,7 @@ from interlock.errors import (
     command,
 )
 from interlock.ids import Ids, RandomIds
+from interlock.listening.room import take_room
 from interlock.lock import NEW_LOCK, holder_of
 from interlock.state.encrypted import AnyDocument, EncryptedDocument, parse_state
 from interlock.state.history import (
@@ -465,6 +466,7 @@ class StateArchive:
             UsageError: There is no such entry.
         """
         _, entry = await self._quarantined(state, entry_id)
+        await take_room(entry.size_bytes)
         return entry, _unwrap(entry.id, await self._blobs.get(entry.blob))
 
     async def _quarantined(self, state: str, entry_id: str) -> tuple[Record, Quarantined]:
@@ -858,6 +860,7 @@ class StateArchive:
             ) from error
 
     async def _read_body(self, state: str, version: Version) -> bytes:
+        await take_room(version.size_bytes)
         return _unwrap(state, await self._blobs.get(version.blob), version.salt)
 
 

@@ -55,6 +55,11 @@ def is_of(who: str, caller: Caller) -> bool:
     return who.endswith(f"({caller.key})")
 
 
+def holds_some(caller: Caller, lock: Lock) -> bool:
+    """Say whether a grant on a state is this one's."""
+    return any(is_of(holder.who, caller) for holder in lock.holders)
+
+
 def judge(caller: Caller, state: str, lock: Lock, event: Event) -> Event:
     """Return an event as the lock is told it.
 

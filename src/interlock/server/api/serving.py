@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
 from math import isnan
@@ -27,6 +27,7 @@ from interlock.api.versions import Framed, take_apart
 from interlock.bounded import decode_json
 from interlock.coordinator import check_state_name
 from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError, reason_of
+from interlock.listening.room import go_first, take_room_for_body
 from interlock.rights.callers import Caller, Tokens, credentials_in
 from interlock.rights.roles import EVERY_STATE
 from interlock.server.api.openapi import openapi
@@ -80,13 +81,24 @@ class _Nobody(Struct, frozen=True):
         raise AuthenticationFailed("nobody has said who asks", why=f"{right} on {state} needs a token")
 
 
-def api_routes(endpoints: Sequence[AnyEndpoint], *, tokens: Tokens, ending: asyncio.Event) -> list[Route]:
+Holds = Callable[[Caller, str], Awaitable[bool]]
+"""Says whether a caller holds a state."""
+
+
+async def _nobody_holds(_caller: Caller, _state: str) -> bool:
+    return False
+
+
+def api_routes(
+    endpoints: Sequence[AnyEndpoint], *, tokens: Tokens, ending: asyncio.Event, holds: Holds = _nobody_holds
+) -> list[Route]:
     """Return the routes of a table of endpoints, and of the document that describes it.
 
     Args:
         endpoints: The whole table.
         tokens: Who may ask.
         ending: Set when the server ends: who waits is told to come back.
+        holds: Whose states wait for no stranger's while they are written.
 
     Raises:
         AssertionError: Two rows have one method and path.
@@ -102,7 +114,7 @@ def api_routes(endpoints: Sequence[AnyEndpoint], *, tokens: Tokens, ending: asyn
 
     return [
         Route(f"{BASE}/openapi.json", described, methods=["GET"]),
-        *(Route(BASE + path, _Door(rows, tokens, ending)) for path, rows in by_path.items()),
+        *(Route(BASE + path, _Door(rows, tokens, ending, holds)) for path, rows in by_path.items()),
         Route(f"{BASE}/{{path:path}}", _Nowhere()),
     ]
 
@@ -118,8 +130,9 @@ class _Nowhere:
 class _Door:
     """All endpoints of one path, as an ASGI application."""
 
-    def __init__(self, rows: Mapping[str, AnyEndpoint], tokens: Tokens, ending: asyncio.Event) -> None:
+    def __init__(self, rows: Mapping[str, AnyEndpoint], tokens: Tokens, ending: asyncio.Event, holds: Holds) -> None:
         self._rows = rows
+        self._holds = holds
         self._tokens = tokens
         self._ending = ending
 
@@ -145,6 +158,8 @@ class _Door:
         caller = await self._caller(endpoint, request)
         query = _query(endpoint, request)
         _check(endpoint, caller, query)
+        if endpoint.body is Framed and await self._holds(caller, query.state):
+            go_first()
         body = await _body(endpoint, request)
         address = request.client.host if request.client else ""
         call = Call(caller=caller, query=query, body=body, address=address, headers=request.headers)
@@ -230,6 +245,7 @@ async def _received(request: Request, limit: int) -> BytesIO:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
+    await take_room_for_body(request, limit)
     body = BytesIO()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):

@@ -23,6 +23,7 @@ from interlock.clock import Clock
 from interlock.coordinator import Coordinator, View
 from interlock.coordinator.archive import THREAD_BYTES_MIN, StateArchive, Writer, Written
 from interlock.errors import InterlockError, LeaseLost, StateInvalid, UsageError, command
+from interlock.listening.room import go_first
 from interlock.lock import Holder, holder_of
 from interlock.rights import Right
 from interlock.rights.callers import Caller
@@ -76,6 +77,8 @@ class Versions:
             StateInvalid: It may not become current; the bytes are in quarantine.
             Unprocessable: The bytes are to be sent along.
         """
+        if hold_of((await self._coordinator.view(asked.state)).lock, ticket_prefix(asked.caller.key, asked.session)):
+            go_first()
         body = await asked.body()
         new = await _aside(read_new_version, body, size_bytes=len(body))
         view = await self._coordinator.view(asked.state)
@@ -106,6 +109,7 @@ class Versions:
             UsageError: The bytes are not those that were announced.
         """
         state, upload = parse_version_id(asked.named["version"]).state, await self.admit(asked)
+        go_first()  # only who held the state was told the address
         body = await asked.body()
         sha256 = await _aside(_sha256, body, size_bytes=len(body))
         if upload.number:
