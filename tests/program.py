@@ -11,3 +11,8 @@ from interlock.source.tree import Tool
 def is_tofu() -> bool:
     """Whether it is OpenTofu, which differs in some things that a test shows."""
     return tool_of(shutil.which("terraform") or "terraform") is Tool.TOFU
+
+
+def unwrapped(said: str) -> str:
+    """Return what it said without boxes and line ends: each breaks its lines elsewhere."""
+    return " ".join(said.replace("│", " ").split())

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from tests.balancer import balancing
 from tests.cloud_clients import COLOURS, STEP_S, TOKEN, CloudHost, CloudModule, end_all, until
+from tests.program import unwrapped
 from tests.proxy import certificate
 
 from interlock.clock import SystemClock
@@ -126,7 +127,7 @@ def test_workspaces_with_tags_are_made_listed_selected_and_deleted(host: CloudHo
     status, said = module.try_("workspace", "delete", "two")
     assert status == 1, "it has a resource"
     status, said = module.try_("workspace", "delete", "-force", "two")
-    assert (status, "its state has 1 object" in said) == (1, True), said
+    assert (status, "its state has 1 object" in unwrapped(said)) == (1, True), said
     module.run("workspace", "select", "two")
     module.run("apply", "-destroy", "-auto-approve")
     module.run("workspace", "select", "one")
@@ -178,7 +179,7 @@ def test_terraform_applies_and_reads_its_outputs(host: CloudHost, tmp_path: Path
     foreign = CloudModule(tmp_path / "f", host.port, token=host.token("runner", states="other/*"))
     status, said = foreign.try_("init", "-input=false")
     assert status == 1
-    assert "may not read-outputs acme/app" in said, said
+    assert "may not read-outputs acme/app" in unwrapped(said), said
 
 
 @pytest.mark.slow
@@ -212,7 +213,7 @@ def test_clients_that_contend_are_served_in_order_and_a_cancelled_one_reads_our_
     assert host.interlock("queue", "cancel", STATE, ticket).returncode == 0
     said = COLOURS.sub("", running[2].communicate(timeout=STEP_S)[0])
     assert running[2].returncode == 1
-    assert "withdrawn" in said, said
+    assert "withdrawn" in unwrapped(said), said
     assert not (tmp_path / "second.begun").exists()
     for name in ("first", "second"):
         (tmp_path / f"{name}.go").touch()
@@ -241,7 +242,7 @@ def test_a_fenced_apply_reads_why_its_bytes_are_kept_and_the_heir_is_not_disturb
     (tmp_path / "z.go").touch()
     said = COLOURS.sub("", running.communicate(timeout=STEP_S)[0])
     assert running.returncode == 1
-    assert "was broken at" in said, said
+    assert "was broken at" in unwrapped(said), said
     assert (tmp_path / "z" / "errored.tfstate").exists()
     entries = json.loads(host.interlock("state", "quarantine", "ls", STATE, "--json").stdout)
     assert "terraform_data" in json.dumps(entries) or entries
@@ -331,7 +332,7 @@ def test_a_terraform_that_is_killed_leaves_what_it_had_finished(host: CloudHost,
     assert len(host.queue(STATE)[0]) == 1, "its lock stays until somebody proves that it is gone"
     status, said = reader.try_("force-unlock", "-force", STATE)
     assert status == 1
-    assert "its holder is not provably gone" in said, said
+    assert "its holder is not provably gone" in unwrapped(said), said
     assert len(host.queue(STATE)[0]) == 1
     verified = ("--i-have-verified", "the test killed it", "--yes")
     assert host.interlock("force-unlock", STATE, "--window", "1s", *verified).returncode == 0

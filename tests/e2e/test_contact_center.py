@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.program import unwrapped
 
 from interlock.simulator import DEFAULT_CLIENT, Delays, LoginLimit, Simulation, Terms
 from interlock.simulator.asgi import Served, serve_in_thread
@@ -123,7 +124,7 @@ def test_an_error_of_the_api_is_reported_in_the_words_of_the_real_provider(terra
         '  name       = "resolved"\n  depends_on = [genesyscloud_routing_wrapupcode.twin]\n}\n'
     )
     failed = terraform.run("apply", "-auto-approve", "-target", "genesyscloud_routing_wrapupcode.other")
-    text = " ".join(failed.stderr.replace("│", " ").split())
+    text = unwrapped(failed.stderr)
     assert failed.returncode == 1
     assert "Failed to create wrap-up code resolved error: API Error: 409 - A wrapupcode with the name" in text
     assert '"resourceType": "genesyscloud_routing_wrapupcode", "method": "POST"' in text

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.program import unwrapped
 
 from interlock.simulator import DEFAULT_CLIENT, FaultKind, FaultRule, Moment, Simulation
 from interlock.simulator.asgi import Served, serve_in_thread
@@ -143,11 +144,6 @@ def terraform(tmp_path: Path, served: Served) -> Terraform:
     return Terraform(tmp_path, served)
 
 
-def flat(text: str) -> str:
-    """Return the text without Terraform's boxes and line breaks."""
-    return " ".join(text.replace("│", " ").split())
-
-
 @pytest.mark.slow
 def test_architect_types_are_created_plan_clean_and_are_destroyed_in_order(
     terraform: Terraform, served: Served
@@ -168,7 +164,7 @@ def test_a_flow_that_names_a_missing_queue_fails_with_the_message_of_its_job(ter
     terraform.write(main_tf=resource, flow_yaml=FLOW)
     failed = terraform.run("apply", "-auto-approve")
     assert failed.returncode == 1
-    assert "The flow names the queue '{{queue}}', which does not exist." in flat(failed.stderr)
+    assert "The flow names the queue '{{queue}}', which does not exist." in unwrapped(failed.stderr)
 
 
 @pytest.mark.slow
@@ -203,7 +199,7 @@ def test_a_failed_creation_step_leaves_a_tainted_resource_and_not_a_lost_one(
     member = 'members {\n    user_id = "00000000-0000-4000-a000-000000000000"\n  }\n'
     terraform.write(main_tf='resource "genesyscloud_routing_queue" "a" {\n  name = "A"\n  ' + member + "}\n")
     failed = terraform.run("apply", "-auto-approve")
-    assert "API Error: 404 - Unable to find a user" in flat(failed.stderr)
+    assert "API Error: 404 - Unable to find a user" in unwrapped(failed.stderr)
     state = json.loads((terraform.folder / "terraform.tfstate").read_text())
     instance = state["resources"][0]["instances"][0]
     assert instance["status"] == "tainted"
