@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from interlock.errors import FULL, BackendUnavailable, InterlockError, UsageErro
 from interlock.home.embedded import read_settings
 from interlock.ids import RandomIds
 from interlock.late_pattern import late_bytes
+from interlock.run.binary import tool_of
 from interlock.run.order import is_in_space
 from interlock.settings.values import Settings
 from interlock.site.earlier import check_not_renamed
@@ -30,6 +32,7 @@ from interlock.site.moved import check_not_moved, check_pause
 from interlock.site.opening import breaker_of, budgets_of, open_site, queue_of, remember
 from interlock.site.ref import StateRef
 from interlock.site.which import own_ref, ref_of_run
+from interlock.source.tree import Tool
 from interlock.terraform.state_command import read_command
 
 if TYPE_CHECKING:
@@ -514,7 +517,7 @@ async def _supervisor(
         access=access,
         commands=commands,
         rescuer=desk.recovery,
-        diagnose=diagnose_failure,
+        diagnose=partial(diagnose_failure, tool=tool_of(prepared.binary.name)),
         clock=SystemClock(),
         gateway=gateway,
         review=_review(prepared, desk, gateway, creations),
@@ -565,7 +568,7 @@ def _commands(prepared: _Prepared, access: Way, workspace: Workspace) -> Command
         journal=prepared.journal,
         run_folder=prepared.folder,
         given=prepared.environ,
-        diagnose=diagnose_failure,
+        diagnose=partial(diagnose_failure, tool=tool_of(prepared.binary.name)),
         clock=SystemClock(),
         alive=prepared.lock,
         level=_protection(prepared.order, prepared.journal, prepared.environ),
@@ -880,10 +883,10 @@ def at_most_every(period_s: float, ask: Callable[[int], Awaitable[bool]]) -> Cal
     return answer
 
 
-def diagnose_failure(events: list[AnyEvent], text: str) -> InterlockError:
+def diagnose_failure(events: list[AnyEvent], text: str, *, tool: Tool) -> InterlockError:
     """Name the cause of a failed Terraform command, with the classifier that `interlock explain` uses."""
     from interlock.diagnosis import classify
     from interlock.terraform.events import Diagnostic, Severity
 
     told = any(isinstance(event, Diagnostic) and event.severity is Severity.ERROR for event in events)
-    return classify(events) if told else classify(text)
+    return classify(events if told else text, tool=tool.value)

@@ -103,8 +103,8 @@ _RENEW: Final[Mapping[str, str]] = {
     "s3": "aws sts get-caller-identity    shows whose credentials this step has",
     "azurerm": "az account show    shows who is logged in; with OIDC ask for the token right before the step",
     "gcs": "gcloud auth list    shows who is logged in; or GOOGLE_CREDENTIALS of this step",
-    "cloud": "terraform login    or TF_TOKEN_app_terraform_io in this step",
-    "remote": "terraform login    or TF_TOKEN_app_terraform_io in this step",
+    "cloud": "{tool} login    or TF_TOKEN_app_terraform_io in this step",
+    "remote": "{tool} login    or TF_TOKEN_app_terraform_io in this step",
     "http": "TF_HTTP_USERNAME and TF_HTTP_PASSWORD of this step (on GitLab CI_JOB_TOKEN, or a token that may write)",
     "pg": "PG_CONN_STR of this step",
     "consul": "CONSUL_HTTP_TOKEN of this step",
@@ -112,6 +112,6 @@ _RENEW: Final[Mapping[str, str]] = {
 }
 
 
-def renew_credentials(backend: str) -> str:
+def renew_credentials(backend: str, tool: str) -> str:
     """Return how to look at the credentials that this backend uses; empty where nothing is known."""
-    return _RENEW.get(backend, "")
+    return _RENEW.get(backend, "").replace("{tool}", tool)

@@ -111,6 +111,7 @@ class _Found:
     unknown: list[tuple[Line, ...]] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
     own_locks: set[str] = field(default_factory=set)
+    tool: str = ""
     has_begun: bool = False
     open: dict[str, None] = field(default_factory=dict)
     began_at: datetime | None = None
@@ -122,17 +123,18 @@ class _Found:
     backend: str = ""
 
 
-def diagnose(messages: Iterable[Message], *, own_locks: Iterable[str] = ()) -> Diagnosis:
+def diagnose(messages: Iterable[Message], *, own_locks: Iterable[str] = (), tool: str = "") -> Diagnosis:
     """Find the causes in what a log said.
 
     Args:
         messages: In the order of the log (see `reader`).
         own_locks: Lock ids that the run itself is known to have asked for.
+        tool: Which program spoke, `terraform` or `tofu`; empty when only the log may tell.
 
     Returns:
         The diagnosis. Never raises.
     """
-    found = _Found(own_locks=set(own_locks))
+    found = _Found(own_locks=set(own_locks), tool=tool)
     for message in messages:
         _take(message, found)
         found.heard = True
@@ -221,7 +223,8 @@ def _causes(message: Message, found: _Found) -> Iterator[Cause]:
     """Yield the first cause that fits, and behind a state that was not saved why."""
     facts, context = gather_facts(message), _context(found)
     found.backend = facts.backend or found.backend
-    facts = replace(facts, backend=found.backend, tool="tofu" if found.version.startswith("tofu") else facts.tool)
+    told = "tofu" if found.version.startswith("tofu") else facts.tool
+    facts = replace(facts, backend=found.backend, tool=found.tool or told)
     inside = False
     only = _OF_PROVISIONERS if message.summary.startswith(_PROVISIONER) else None
     for rule in RULES:

@@ -16,19 +16,20 @@ _FIRST: Final = (Category.STATE_NOT_SAVED,)
 """Decide the exit status even as a consequence: what is lost if nobody acts comes before what began it."""
 
 
-def classify(said: Iterable[Event] | str, *, own_locks: Iterable[str] = ()) -> InterlockError:
+def classify(said: Iterable[Event] | str, *, own_locks: Iterable[str] = (), tool: str = "") -> InterlockError:
     """Name the error that a failed Terraform ends with.
 
     Args:
         said: What it said: typed events, or its text output.
         own_locks: Lock ids that the run itself asked for, so its own leftover lock is recognised.
+        tool: Which program it was, `terraform` or `tofu`: what is to be typed next is one of its commands.
 
     Returns:
         An error with the three parts and the facts that the log names (`category`, `retry`, `address`,
         `correlation_id`, `api_message`, `permission`, `other`); `TerraformFailed` when the cause is not known.
     """
     messages = read_text(said) if isinstance(said, str) else read_events(said)
-    return error_of(diagnose(messages, own_locks=own_locks))
+    return error_of(diagnose(messages, own_locks=own_locks, tool=tool))
 
 
 def error_of(diagnosis: Diagnosis) -> InterlockError:

@@ -117,7 +117,7 @@ def version_of(binary: Binary, environ: Mapping[str, str], *, cwd: Path) -> Tool
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise TerraformFailed(
-            f"{binary.name} does not start", why=reason_of(error), fix="try: terraform version"
+            f"{binary.name} does not start", why=reason_of(error), fix=f"try: {shlex.quote(binary.name)} version"
         ) from error
     text = result.stdout.decode(errors="replace")
     product = Product.TOFU if tool_of(binary.name) is Tool.TOFU else Product.TERRAFORM  # the JSON does not say it

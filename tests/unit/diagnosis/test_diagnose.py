@@ -187,6 +187,26 @@ def test_a_lock_made_on_this_machine_after_this_command_began_is_its_own() -> No
     assert diagnose([here, *locked]).causes[0].category is Category.LOCK_HELD
 
 
+@pytest.mark.parametrize(
+    ("summary", "detail", "typed"),
+    [
+        ("Module not installed", "", "tofu init "),
+        ("Required plugins are not installed", "does not match any of the checksums", "tofu providers lock"),
+        (
+            "Failed to query available provider packages",
+            "no available releases match the given constraints",
+            "tofu providers ",
+        ),
+        ("Unsupported argument", "", "tofu validate"),
+    ],
+)
+def test_what_is_typed_next_is_a_command_of_the_program_that_spoke(summary: str, detail: str, typed: str) -> None:
+    said = [Diagnostic(severity=Severity.ERROR, summary=summary, detail=detail)]
+    assert typed in (classify(said, tool="tofu").fix or "")
+    assert typed.replace("tofu", "terraform") in (classify(said, tool="terraform").fix or "")
+    assert typed.replace("tofu", "terraform") in (classify(said).fix or "")
+
+
 def failed(summary: str, detail: str = "", address: str = "") -> type[Exception]:
     return type(classify([Diagnostic(severity=Severity.ERROR, summary=summary, detail=detail, address=address)]))
 

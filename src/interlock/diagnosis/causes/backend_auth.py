@@ -15,7 +15,7 @@ def _is_backend(message: Message, _facts: Facts, _context: Context) -> bool:
 
 
 def _advice(facts: Facts) -> str:
-    look = renew_credentials(facts.backend)
+    look = renew_credentials(facts.backend, facts.tool)
     return "renew the backend's credentials of this step (plan needs the same as apply), then: " + (
         f"interlock doctor    {look}" if look else "interlock doctor"
     )

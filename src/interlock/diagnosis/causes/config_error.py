@@ -62,7 +62,7 @@ def _is_backend(message: Message, _facts: Facts, _context: Context) -> bool:
 
 def _advice(facts: Facts) -> str:
     where = f" at {facts.address}" if facts.address else ""
-    return f"correct the configuration{where}: terraform validate, interlock lint"
+    return f"correct the configuration{where}: {facts.tool} validate, interlock lint"
 
 
 RULE: Final = Rule(

@@ -8,8 +8,16 @@ from interlock.diagnosis.cause import Category, Facts, Retry, Rule, Sign, words
 from interlock.errors import UsageError
 
 
-def _advice(_facts: Facts) -> str:
-    return "terraform init    and run again (with a changed backend decide first: -migrate-state or -reconfigure)"
+def _advice(facts: Facts) -> str:
+    return f"{facts.tool} init    and run again (with a changed backend decide first: -migrate-state or -reconfigure)"
+
+
+def _other_provider(facts: Facts) -> str:
+    return (
+        f"{facts.tool} init    takes the right one (a .terraform that a cache or artifact brought is best thrown "
+        f"away); if it happens again: {facts.tool} providers lock -platform=linux_amd64    since the lock file "
+        "knows another platform"
+    )
 
 
 RULE: Final = Rule(
@@ -22,12 +30,7 @@ RULE: Final = Rule(
             words=words(r"(?:does not|doesn't) match any of the checksums"),
             within=words(r"Required plugins are not installed"),
             meaning="the provider in .terraform is not the one that the lock file names",
-            advice=(
-                "terraform init    takes the right one (a .terraform that a cache or artifact "
-                "brought is best thrown away); "
-                "if it happens again: terraform providers lock -platform=linux_amd64    since the lock file "
-                "knows another platform"
-            ),
+            advice=_other_provider,
         ),
         Sign(
             words=words(

@@ -40,6 +40,13 @@ def _lock_file(facts: Facts) -> str:
     )
 
 
+def _versions(facts: Facts) -> str:
+    return (
+        f"make the version constraints agree: {facts.tool} providers    shows all of a provider's; a module's "
+        "constraint counts too"
+    )
+
+
 RULE: Final = Rule(
     category=Category.REGISTRY,
     meaning="a provider or module could not be found or downloaded",
@@ -67,10 +74,7 @@ RULE: Final = Rule(
             ),
             meaning="no version of a provider or module fits all constraints",
             retry=Retry.NO,
-            advice=(
-                "make the version constraints agree: terraform providers    shows all of a provider's; a module's "
-                "constraint counts too"
-            ),
+            advice=_versions,
             error=UsageError,
         ),
         Sign(

@@ -28,7 +28,7 @@ def _advice(facts: Facts) -> str:
 
 
 def _expired(facts: Facts) -> str:
-    look = renew_credentials(facts.backend)
+    look = renew_credentials(facts.backend, facts.tool)
     return (
         f"{_KEEP}; renew the credentials, then: {_push(facts)}; for the next time credentials that "
         f"outlive the apply: a "
