@@ -245,6 +245,13 @@ def test_a_hook_is_made_once_listed_rotated_and_removed(place: Place) -> None:
     assert (listed.code, "583231=someone" in listed.out, first[1] in listed.out) == (0, True, False), listed.out
     assert place.job.run("hook", "ls", environ={"INTERLOCK_TOKEN": "ilk_" + "0" * 12 + "_" + "a" * 43}).code == 32
     request = place.asked()
+    changed = place.admin.run("hook", "change", "prs", "--person", f"{STRANGER}=newcomer")
+    assert (changed.code, "newcomer" in changed.out, "prod/**" in changed.out) == (0, True, True), changed.err
+    place.secret = first[1]
+    assert place.comments(place.line(request))["outcome"] == "refused", "not listed any more"
+    assert place.admin.run("hook", "change", "prs", "--states", "other/**").code == 0
+    assert place.comments(place.line(request), person=STRANGER)["outcome"] == "refused", "another state"
+    assert place.admin.run("hook", "change", "nosuch", "--states", "other/**").code == 3
     made = place.admin.run("hook", "rotate", "prs", "--json").document
     body = json.dumps(github_event(place.line(request))).encode()
     status, problem = deliver(first[0], body, github_headers(body, first[1]))
@@ -254,7 +261,7 @@ def test_a_hook_is_made_once_listed_rotated_and_removed(place: Place) -> None:
     assert deliver(first[0], body, github_headers(body, made["secret"]))[0] == 401
     assert place.admin.run("hook", "remove", "prs").code == 3
     actions = [each["action"] for each in place.audit() if each["action"].startswith("hook-")]
-    assert actions == ["hook-added", "hook-rotated", "hook-removed"]
+    assert actions == ["hook-added", "hook-changed", "hook-changed", "hook-rotated", "hook-removed"]
     assert place.secret not in json.dumps(place.audit())
 
 

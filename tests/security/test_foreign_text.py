@@ -84,6 +84,7 @@ RUNS_AS: dict[str, list[list[str]]] = {
     "hook add": [["hook", "add", POISON, "--platform", "github", "--repository-id", POISON, "--states", POISON,
                   "--person", POISON]],
     "hook ls": [["hook", "ls"]],
+    "hook change": [["hook", "change", POISON, "--states", POISON, "--person", POISON]],
     "hook rotate": [["hook", "rotate", POISON]],
     "hook remove": [["hook", "remove", POISON]],
     "login": [["login", POISON], ["login", "http://127.0.0.1:1"]],

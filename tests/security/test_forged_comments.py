@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from starlette.applications import Starlette
 from tests.code_host import github_event, github_headers
 
-from interlock.api.hooks import NewHook
+from interlock.api.hooks import ChangedHook, NewHook
 from interlock.errors import BackendUnavailable
 from interlock.ids import RandomIds
 from interlock.policy.approval import Approval, Kind, Standing, standing
@@ -43,7 +43,7 @@ class Place:
     async def open(self) -> Place:
         sealed = await with_encryption(self.home.store, [master_key(bytes(range(32)))], clock=self.clock)
         book = HookBook(sealed, self.clock, RandomIds())
-        keeper = HookKeeper(book, self.home.audit, clock=self.clock)
+        self.keeper = keeper = HookKeeper(book, self.home.audit, clock=self.clock)
         asked = NewHook(
             name="prs", platform="github", repository_id="74", states="prod/**", persons={"583231": "o", "12": "anna"}
         )
@@ -148,6 +148,17 @@ async def test_a_comment_from_another_day_or_from_before_the_hook_decides_nothin
         assert await place.outcome(event) == "refused", written_at
     assert await place.kept() == before
     assert await place.standing() is Standing.WAITING
+
+
+@pytest.mark.promise("P10")
+async def test_a_comment_of_one_who_was_listed_later_is_not_heard_when_it_is_told_again(place: Place) -> None:
+    event = place.event(person=77)
+    assert await place.outcome(event) == "refused"
+    await place.clock.advance(3_600)
+    await place.keeper.change("prs", ChangedHook(states="prod/**", persons={"77": "new"}), by="admin")
+    assert await place.outcome(event) == "refused"
+    assert await place.standing() is Standing.WAITING
+    assert await place.outcome(place.event(person=77)) == "approved"
 
 
 @pytest.mark.promise("P10")

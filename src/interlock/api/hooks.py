@@ -30,6 +30,18 @@ class NewHook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     persons: dict[str, str]
 
 
+class ChangedHook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a hook is to be from now on. Repository and secret stay.
+
+    Attributes:
+        states: A glob over the states whose requests can be decided.
+        persons: By the id of their account, those who may decide, with a name for people; all of them.
+    """
+
+    states: str
+    persons: dict[str, str]
+
+
 class ToldHook(Struct, frozen=True, kw_only=True):
     """A hook, without its secret.
 
@@ -42,6 +54,7 @@ class ToldHook(Struct, frozen=True, kw_only=True):
         made_by: Who made it.
         made_at: When.
         rotated_at: When its secret was last replaced; None for never.
+        changed_at: When its states or persons were last replaced; None for never.
         path: Where the code host sends what it tells, below the server's address.
     """
 
@@ -53,6 +66,7 @@ class ToldHook(Struct, frozen=True, kw_only=True):
     made_by: str
     made_at: datetime
     rotated_at: datetime | None
+    changed_at: datetime | None
     path: str
 
 

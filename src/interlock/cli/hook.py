@@ -77,6 +77,28 @@ def list_(*, store: Store = None, json: Json = False) -> None:
 
 
 @app.command()
+def change(
+    name: Name,
+    *,
+    states: Annotated[
+        str | None, typer.Option("--states", metavar="GLOB", help="Requests of which states; by default as before.")
+    ] = None,
+    person: Annotated[
+        list[str] | None,
+        typer.Option("--person", metavar="NUMBER=NAME", help="All who may decide; by default as before. Repeatable."),
+    ] = None,
+    store: Store = None,
+    json: Json = False,
+) -> None:
+    """Let other persons decide, or for other states. Repository and secret stay; comments from before do not count."""
+    from interlock.compose.hooks import change as run
+
+    changed = asyncio.run(run(store, name, states=states, persons=_persons(person or [])))
+    human = f"hook {changed.name}: comments of {_people(changed)} decide requests of {changed.states}"
+    view.emit(_values(changed), json=json, human=lambda: view.say(human))
+
+
+@app.command()
 def rotate(name: Name, *, store: Store = None, json: Json = False) -> None:
     """Make another secret, shown this once. What is signed with the one before is refused from then on."""
     from interlock.compose.hooks import rotate as run
@@ -148,4 +170,5 @@ def _values(hook: ToldHook) -> dict[str, object]:
         "made_by": hook.made_by,
         "made_at": hook.made_at,
         "rotated_at": hook.rotated_at,
+        "changed_at": hook.changed_at,
     }

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from interlock.compose.homes import settings_here
 from interlock.compose.tokens import at_server, is_at_server
-from interlock.errors import BackendUnavailable, command
+from interlock.errors import BackendUnavailable, UsageError, command
 from interlock.home.embedded import open_home
 
 if TYPE_CHECKING:
-    from interlock.api.hooks import MadeHook, NewHook, ToldHooks
+    from interlock.api.hooks import MadeHook, NewHook, ToldHook, ToldHooks
     from interlock.home.embedded import EmbeddedHome
     from interlock.server.api.table import AnyEndpoint
     from interlock.server.hooks.endpoints import HookKeeper
@@ -90,6 +90,32 @@ async def rotate(store: str | None, name: str) -> tuple[MadeHook, str]:
             return made, _server()
     async with _keeper(store) as (keeper, home):
         return await keeper.rotate(name, by=home.me), ""
+
+
+async def change(store: str | None, name: str, *, states: str | None, persons: dict[str, str]) -> ToldHook:
+    """Let a hook be for other states or persons.
+
+    Args:
+        store: The address of the store.
+        name: Of the hook.
+        states: A glob over the states; None for those that it is for.
+        persons: All of those who may decide; empty for those who may.
+
+    Raises:
+        UsageError: There is none of this name, or they are not usable.
+    """
+    from interlock.api.hooks import ChangedHook, ToldHook
+
+    now = next((each for each in (await list_hooks(store)).hooks if each.name == name), None)
+    if now is None:
+        raise UsageError(f"there is no hook {name[:64]!a}", fix=command("hook", "ls"))
+    asked = ChangedHook(states=states or now.states, persons=persons or now.persons)
+    if is_at_server(store, os.environ):
+        async with at_server(os.environ) as line:
+            told: ToldHook = await line.ask_for(ToldHook, "PUT", "/hooks", {"name": name}, sends=asked)
+            return told
+    async with _keeper(store) as (keeper, home):
+        return await keeper.change(name, asked, by=home.me)
 
 
 async def list_hooks(store: str | None) -> ToldHooks:

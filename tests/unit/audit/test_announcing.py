@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.killed_writers import killed_after
 
-from interlock.api.hooks import NewHook
+from interlock.api.hooks import ChangedHook, NewHook
 from interlock.api.organisations import NewClient, NewOrganisation
 from interlock.audit.announcing import NOT_DONE, announcing
 from interlock.errors import PolicyGate, UsageError
@@ -88,6 +88,12 @@ class Desk:
     async def a_token(self) -> tuple[Token, TokenText]:
         return await made_token(self.tokens, self.home.audit, TokenWanted(role=Role.READER, states="**"), by="ada")
 
+    async def changed_hook(self) -> None:
+        """Let the hook be for the states that it is not for."""
+        (hook,) = (await self.hooks.all()).hooks
+        states = "prod/**" if hook.states == "prod/*" else "prod/*"
+        await self.hooks.change("prs", ChangedHook(states=states, persons=hook.persons), by="ada")
+
     async def asked(self) -> None:
         with suppress(PolicyGate):
             await have_second_person(self.home, "prod", Kind.RESTORE, exact=(1,), what="restore", by="ben")
@@ -115,6 +121,7 @@ ACTS: dict[str, tuple[str, Act]] = {
     "trust-rule-removed": ("trust/rule/", lambda desk: removed_rule(desk.trust, desk.home.audit, "prod", by="ada")),
     "trust-rule-added": ("trust/rule/", lambda desk: added_rule(desk.trust, desk.home.audit, RULE)),
     "hook-rotated": ("hook/", lambda desk: desk.hooks.rotate("prs", by="ada")),
+    "hook-changed": ("hook/", lambda desk: desk.changed_hook()),
     "hook-removed": ("hook/", lambda desk: desk.hooks.remove("prs", by="ada")),
     "hook-added": ("hook/", lambda desk: desk.hooks.add(PRS, by="ada")),
     "policies-set": ("policies", lambda desk: put_own((), desk.home, source="file", who="ada")),

@@ -7,6 +7,7 @@ record that must be absent before, so the replicas of a server cannot take the s
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -16,7 +17,7 @@ from interlock.bounded import decode_json
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, InterlockError, UsageError, command
 from interlock.ids import Ids
-from interlock.server.hooks.hook import SCHEMA, Hook, check_hook, is_hook_name, is_same, rotated
+from interlock.server.hooks.hook import SCHEMA, Hook, changed, check_hook, is_hook_name, is_same, rotated
 from interlock.server.hooks.signature import spelled_secret
 from interlock.store.before import Before, nothing_before
 from interlock.store.opening import Store
@@ -93,24 +94,47 @@ class HookBook:
         record = await self._records.get(HOOKS + name) if is_hook_name(name) else None
         return None if record is None else _decoded(record)
 
-    async def rotate(self, name: str, *, before: Before[str] = nothing_before) -> Hook:
+    async def rotate(self, name: str, *, before: Before[Hook] = nothing_before) -> Hook:
         """Give a hook another secret; what is signed with the one before is refused from then on.
 
         Args:
             name: Its name.
-            before: Called with its name and the version of its record.
+            before: Called with what is about to be kept, and the version of the record that it replaces.
 
         Raises:
             UsageError: There is none of this name.
         """
         secret = self.fresh_secret()
+        return await self._change(name, lambda hook: rotated(hook, secret=secret, now=self._clock.now()), before)
+
+    async def change(
+        self, name: str, *, states: str, persons: Mapping[str, str], before: Before[Hook] = nothing_before
+    ) -> Hook:
+        """Let a hook be for other states or persons; its repository and its secret stay.
+
+        Args:
+            name: Its name.
+            states: A glob over the states.
+            persons: All of those who may decide.
+            before: See `rotate`; not called when nothing changes.
+
+        Raises:
+            UsageError: There is none of this name, or they are not usable.
+        """
+        return await self._change(
+            name, lambda hook: changed(hook, states=states, persons=persons, now=self._clock.now()), before
+        )
+
+    async def _change(self, name: str, change: Callable[[Hook], Hook], before: Before[Hook]) -> Hook:
         for _ in range(_ATTEMPTS):
             record = await self._record(name)
             hook = _decoded(record)
             if hook is None:
                 raise _unreadable(name)
-            after = rotated(hook, secret=secret, now=self._clock.now())
-            await before(name, record.version)
+            after = change(hook)
+            if after is hook:
+                return hook
+            await before(after, record.version)
             with suppress(Mismatch):
                 await self._records.swap(record.key, expected=record.version, value=msgspec.json.encode(after))
                 return after
@@ -200,7 +224,7 @@ def _same_as(hook: Hook, there: Hook | None) -> Hook:
         raise UsageError(
             f"there is a hook {hook.name!r} already",
             why="it has another repository, other states or other persons",
-            fix=command("hook", "remove", hook.name),
+            fix=f"{command('hook', 'ls')}    shows it; `hook change` is for other states and persons",
         )
     return there
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from interlock.api.hooks import COMMENT_PATH, Heard, MadeHook, NewHook, ToldHook, ToldHooks
+from interlock.api.hooks import COMMENT_PATH, ChangedHook, Heard, MadeHook, NewHook, ToldHook, ToldHooks
 from interlock.audit.announcing import Announce, announcing
 from interlock.audit.entry import Fact
 from interlock.clock import Clock
@@ -75,10 +75,21 @@ class HookKeeper:
             after = await self._book.rotate(name, before=_telling(announce, "hook-rotated"))
         return MadeHook(about=told_hook(after), secret=after.secret)
 
+    async def change(self, name: str, asked: ChangedHook, *, by: str) -> ToldHook:
+        """See `HookBook.change`."""
+        async with announcing(self._audit, by=by) as announce:
+            before = _telling(announce, "hook-changed")
+            changed = await self._book.change(name, states=asked.states, persons=asked.persons, before=before)
+        return told_hook(changed)
+
     async def remove(self, name: str, *, by: str) -> None:
         """See `HookBook.remove`."""
         async with announcing(self._audit, by=by) as announce:
-            await self._book.remove(name, before=_telling(announce, "hook-removed"))
+
+            async def before(name: str, version: int) -> None:
+                await announce("hook-removed", subject=name, facts={"record_version": version})
+
+            await self._book.remove(name, before=before)
 
     async def all(self) -> ToldHooks:
         """Return all, without their secrets."""
@@ -99,9 +110,9 @@ def _facts_of(hook: Hook) -> dict[str, Fact]:
     return {"repository": f"{hook.platform.value} {hook.repository_id}", "states": hook.states, "persons": persons}
 
 
-def _telling(announce: Announce, action: str) -> Before[str]:
-    async def before(name: str, version: int) -> None:
-        await announce(action, subject=name, facts={"record_version": version})
+def _telling(announce: Announce, action: str) -> Before[Hook]:
+    async def before(hook: Hook, version: int) -> None:
+        await announce(action, subject=hook.name, facts={**_facts_of(hook), "record_version": version})
 
     return before
 
@@ -134,6 +145,7 @@ def told_hook(hook: Hook) -> ToldHook:
         made_by=hook.made_by,
         made_at=hook.made_at,
         rotated_at=hook.rotated_at,
+        changed_at=hook.changed_at,
         path=f"{BASE}{COMMENT_PATH}?name={hook.name}",
     )
 
@@ -152,6 +164,10 @@ def hook_endpoints(keeper: HookKeeper, hearing: Hearing) -> list[AnyEndpoint]:
     async def add(call: Call[NoQuery, NewHook]) -> MadeHook:
         """Make a hook: whose comments on pull requests of which repository decide requests."""
         return await keeper.add(call.body, by=call.caller.who)
+
+    async def change(call: Call[OfHook, ChangedHook]) -> ToldHook:
+        """Let a hook be for other states or persons; its repository and its secret stay."""
+        return await keeper.change(call.query.name, call.body, by=call.caller.who)
 
     async def rotate(call: Call[OfHook, NoBody]) -> MadeHook:
         """Give a hook another secret."""
@@ -175,6 +191,7 @@ def hook_endpoints(keeper: HookKeeper, hearing: Hearing) -> list[AnyEndpoint]:
         ),
         reads("/hooks", all_of_them, right=admin, query=NoQuery, answer=ToldHooks),
         acts("/hooks", add, right=admin, query=NoQuery, body=NewHook, answer=MadeHook),
+        acts("/hooks", change, method="PUT", right=admin, query=OfHook, body=ChangedHook, answer=ToldHook),
         acts("/hooks/secret", rotate, right=admin, query=OfHook, body=NoBody, answer=MadeHook),
         acts("/hooks", remove, method="DELETE", right=admin, query=OfHook, body=NoBody, answer=None),
     ]

@@ -178,17 +178,17 @@ def _typed(comment: Comment) -> Typed | UsageError | None:
 
 
 def _check_fresh(hook: Hook, comment: Comment, now: datetime) -> None:
-    """Refuse a comment from long ago, or from before the hook: who was told again later was not listed then.
+    """Refuse a comment from long ago, or from before its writer was listed: it could be told again once they are.
 
     Raises:
         UsageError: It is one.
     """
     clocks = timedelta(seconds=CLOCKS_S)
-    if hook.made_at - clocks <= comment.written_at and now - GOOD_FOR < comment.written_at <= now + clocks:
+    if hook.since - clocks <= comment.written_at and now - GOOD_FOR < comment.written_at <= now + clocks:
         return
     raise UsageError(
         "the comment decides nothing",
-        why="it was written more than a day ago, before the hook was made, or by a clock that is wrong",
+        why="it was written over a day ago, before the hook was made or changed, or by a clock that is wrong",
         fix="write a new one",
     )
 

@@ -19,6 +19,7 @@ PERSONS_MAX = 200
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z", re.ASCII)
 _ID = re.compile(r"[1-9][0-9]{0,18}\Z", re.ASCII)
 _PERSON_CHARS = 100
+_ASKED = ("name", "platform", "repository_id", "states", "persons")
 
 
 class HookPlatform(StrEnum):
@@ -40,8 +41,9 @@ class Hook(Struct, frozen=True, kw_only=True):
         persons: By the id of their account, those who may decide, with a name for people.
         secret: What the code host signs with.
         made_by: Who made it.
-        made_at: When; no comment from before counts.
+        made_at: When.
         rotated_at: When its secret was last replaced; None for never.
+        changed_at: When its states or persons were last replaced; None for never.
     """
 
     schema: int = SCHEMA
@@ -54,6 +56,12 @@ class Hook(Struct, frozen=True, kw_only=True):
     made_by: str
     made_at: Instant
     rotated_at: Instant | None = None
+    changed_at: Instant | None = None
+
+    @property
+    def since(self) -> datetime:
+        """Since when it says who may decide what; no comment from before counts."""
+        return self.changed_at or self.made_at
 
     def __repr__(self) -> str:
         """Hide the secret."""
@@ -71,12 +79,22 @@ def is_hook_name(text: str) -> bool:
 
 def is_same(one: Hook, other: Hook) -> bool:
     """Say whether both were asked for with the same words; not who asked, when, and with which secret."""
-    return one == replace(other, secret=one.secret, made_by=one.made_by, made_at=one.made_at, rotated_at=one.rotated_at)
+    return all(getattr(one, name) == getattr(other, name) for name in _ASKED)
 
 
 def rotated(hook: Hook, *, secret: str, now: datetime) -> Hook:
     """Return a hook with another secret."""
     return replace(hook, secret=secret, rotated_at=now)
+
+
+def changed(hook: Hook, *, states: str, persons: Mapping[str, str], now: datetime) -> Hook:
+    """Return a hook for other states or persons; the same object when they are those.
+
+    Raises:
+        UsageError: They are not usable.
+    """
+    after = check_hook(replace(hook, states=states, persons=dict(persons)))
+    return hook if is_same(hook, after) else replace(after, changed_at=now)
 
 
 def check_hook(hook: Hook) -> Hook:

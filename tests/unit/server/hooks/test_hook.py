@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from interlock.errors import UsageError
-from interlock.server.hooks.hook import Hook, HookPlatform, check_hook, is_same, rotated
+from interlock.server.hooks.hook import Hook, HookPlatform, changed, check_hook, is_same, rotated
 
 HOOK = Hook(
     name="prs",
@@ -49,6 +49,15 @@ def test_a_hook_is_the_same_whoever_made_it_and_whatever_its_secret() -> None:
     assert is_same(later, HOOK)
     assert not is_same(HOOK, replace(HOOK, persons={"583231": "octocat", "1": "ben"}))
     assert not is_same(HOOK, replace(HOOK, states="**"))
+
+
+def test_a_change_keeps_repository_and_secret_and_says_since_when() -> None:
+    later = HOOK.made_at + timedelta(days=1)
+    assert changed(HOOK, states="prod/**", persons=dict(HOOK.persons), now=later) is HOOK
+    other = changed(HOOK, states="prod/**", persons={"1": "ben"}, now=later)
+    assert (other.persons, other.secret, other.since, HOOK.since) == ({"1": "ben"}, HOOK.secret, later, HOOK.made_at)
+    with pytest.raises(UsageError):
+        changed(HOOK, states="prod/**", persons={}, now=later)
 
 
 @pytest.mark.promise("P10")
