@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from tests.ci_jobs import NAMED_SERVER, Runner
+from tests.code_host import deliver, github_event, github_headers, gitlab_event, gitlab_headers
 from tests.identity_issuer import AZURE, GITHUB, GITLAB, Issuer, identity_issuer
 from tests.pipeline_platforms import PLATFORMS, OnJenkins, Platform
 from tests.replicas import STEP_S, TOKEN, Replica
@@ -83,6 +84,18 @@ class Person:
         )  # fmt: skip
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server that is started next keep secrets."""
+    key = tmp_path / "encryption-key"
+    made = subprocess.run(
+        [sys.executable, "-m", "interlock", "encryption", "new-key"], capture_output=True, text=True, check=True
+    )
+    key.write_text(made.stdout)
+    key.chmod(0o600)
+    monkeypatch.setenv("INTERLOCK_ENCRYPTION_KEY_FILE", str(key))
 
 
 @pytest.fixture
@@ -172,3 +185,43 @@ def test_a_whole_pipeline_at_a_server_applies_what_a_person_approved(
     assert [each for each in done if each.startswith("approv")] == ["approval-asked", "approved", "approval-used"]
     versions = json.loads(bob.types("state", "history", "prod/routing", "--json"))["versions"]
     assert len(versions) == 1
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize(("server", "platform"), [("sqlite", "github"), ("sqlite", "gitlab")], indirect=["server"])
+def test_a_whole_pipeline_at_a_server_applies_what_a_comment_approved(
+    encrypted: None, server: Replica, runner: Runner, issuer: Issuer, platform: str, tmp_path: Path
+) -> None:
+    admin = Person(tmp_path / "admin", server.said["address"], TOKEN)
+    pipeline = at_server(runner, server, issuer, platform, admin)
+    (admin.folder / "policies.yaml").write_text(
+        '{"policies": [{"name": "production", "states": "prod/**", "approvals": 1}]}'
+    )
+    admin.types("policies", "set", "policies.yaml")
+    repository, author = {"github": ("74", 12), "gitlab": ("20", 1)}[platform]
+    named = ("hook", "add", "prs", "--platform", platform, "--repository-id", repository, *STATES)
+    hook = json.loads(admin.types(*named, "--person", "583231=bob", "--person", f"{author}=anna", "--json"))
+
+    def comments(text: str, person: int) -> str:
+        said, signs = (github_event, github_headers) if platform == "github" else (gitlab_event, gitlab_headers)
+        body = json.dumps(said(text, person=person)).encode()
+        status, heard = deliver(hook["url"], body, signs(body, hook["secret"]))
+        assert status == 200, heard
+        return str(heard["outcome"])
+
+    signing = runner.identity
+    assert isinstance(signing, Signing)
+    signing.of_event = OF_A_CHANGE[platform]
+    pipeline.change()
+    signing.of_event = {}
+    refused = pipeline.merge()
+    assert [code for name, code in refused if name == "apply"] == [41], (refused, runner.failures)
+    (line,) = set(re.findall(r"/interlock approve \S+ \S+ REASON", "\n".join(runner.failures)))
+    assert comments(line.replace("REASON", "mine"), author) == "refused", "anna merged it"
+    early = pipeline.merge()
+    assert [code for name, code in early if name == "apply"] == [41], (early, runner.failures)
+    assert comments(line.replace("REASON", "seen"), 583231) == "approved"
+    runner.failures.clear()
+    applied = pipeline.merge()
+    assert [step for step in applied if step[1]] == [], (applied, runner.failures)
+    assert runner.skills() == ["Billing"]
