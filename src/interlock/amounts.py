@@ -13,3 +13,8 @@ def amount(count: float, one: str, many: str = "") -> str:
     """
     shown = str(int(count)) if count == int(count) else f"{count:g}"
     return f"{shown} {one if count == 1 else many or one + 's'}"
+
+
+def percent(part: float) -> str:
+    """Spell a part of a whole: 0.3 is `30 %`; six digits are shown."""
+    return f"{part * 100:g} %"

@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.gateway.admission import Admission, Ask, Finished, Full, Grant
+from interlock.gateway.allotment import Allotment
+from interlock.gateway.budget import Budget
 from interlock.gateway.concurrency import Concurrency, may_send
 from interlock.gateway.rules import Override, Rules, apply_overrides
 from interlock.genesys import rate_limits
@@ -29,12 +31,13 @@ Plan = Callable[[float, str, object], None]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run does: `parallel` workers, each with `calls` calls one after the other."""
+    """What one run of a state does: `parallel` workers, each with `calls` calls one after the other."""
 
     priority: Priority
     parallel: int
     calls: int
     starts_s: float
+    state: str = ""
 
 
 @dataclass(slots=True)
@@ -101,6 +104,7 @@ class World:
                 arrived_s=self.now_s,
                 deadline_s=self.now_s + HOLD_S,
                 memory=repr(call).encode(),
+                state=loads[name].state,
             )
         )
         assert not isinstance(entry, Full)
@@ -113,6 +117,7 @@ class World:
         for name in grant.places:
             key = f"token-{grant.slot}" if name == "token" else name
             self.arrivals[key].append(self.now_s + out_s)
+            self.arrivals[f"{grant.entry.item.state} {key}"].append(self.now_s + out_s)
         self.served[call[0]] += 1
         plan(self.now_s + out_s + back_s, "answer", (grant, call))
 
@@ -122,15 +127,21 @@ class World:
         if number + 1 < loads[name].calls:
             plan(self.now_s, "ask", (name, worker, number + 1))
 
+    def _is_kept(self, ask: Ask, wholes: list[tuple[Budget, int]]) -> bool:
+        return self.admission.allotments.wait_s(ask.state, wholes, self.now_s) > 0.0
+
     def _assert_nothing_idle(self) -> None:
         """Whoever waits lacks something: a token with room, a budget with room, or a place in flight."""
         admission = self.admission
         if not may_send(admission.concurrency, admission.flying):
             return
-        room = max((admission.slots[slot].room(self.now_s) for slot in admission.ready_slots()), default=0.0)
-        if room < 1.0 - 1e-9:
-            return
         for entry in admission.turns.entries():
+            slots = [each for number, each in admission.slots.items() if number in admission.ready_slots()]
+            wholes = [(admission.budgets[name], cost) for name, cost in entry.item.needs]
+            if not any(
+                slot.room(self.now_s) >= 1.0 - 1e-9 and not self._is_kept(entry.item, [(slot, 1)]) for slot in slots
+            ) or self._is_kept(entry.item, wholes):
+                continue
             assert not all(admission.budgets[name].fits(cost, self.now_s) for name, cost in entry.item.needs)
 
 
@@ -167,6 +178,7 @@ loads = st.lists(
         parallel=st.integers(1, 8),
         calls=st.integers(1, 12),
         starts_s=st.floats(0.0, 8.0),
+        state=st.sampled_from(["", "a", "b"]),
     ),
     min_size=1,
     max_size=4,
@@ -228,3 +240,85 @@ def test_equal_runs_get_equal_shares_whatever_their_parallelism() -> None:
     world = World(new_admission(2, 30, 10_000, 64), seed=5)
     world.run({"r/a": Load(Priority.APPLY, 40, 100, 0.0), "r/b": Load(Priority.APPLY, 10, 100, 0.0)}, until_s=60.0)
     assert world.served["r/a"] / world.served["r/b"] < 1.3
+
+
+@pytest.mark.promise("P7")
+@settings(max_examples=60, deadline=None)
+@given(
+    runs=loads,
+    slots=st.integers(1, 3),
+    token=st.integers(3, 30),
+    organisation=st.integers(5, 60),
+    shares=st.fixed_dictionaries({"a": st.floats(0.01, 1.0), "b": st.sampled_from([0.1, 0.29, 0.5, 1.0])}),
+    seed=st.integers(0, 2**32),
+)
+def test_a_states_runs_never_take_more_than_its_share_of_any_budget_and_all_are_served(
+    runs: list[Load], slots: int, token: int, organisation: int, shares: dict[str, float], seed: int
+) -> None:
+    admission = new_admission(slots, token, organisation, in_flight=16)
+    for state, share in shares.items():
+        admission.allotments.allot(state, Allotment(share=share), 0.0)
+    world = World(admission, seed)
+    calls = sum(load.parallel * load.calls for load in runs)
+    world.run({f"r/{number}": load for number, load in enumerate(runs)}, until_s=8.0 + calls * (WINDOW_S + 1) * 20)
+    assert len(world.done_at) == calls  # a share so small that no call fits is one call a window
+    limits = {f"token-{slot}": token for slot in range(slots)}
+    limits |= {"organisation": organisation, "ivr-update": max(token // 3, 1)}
+    for name, allowed in limits.items():
+        assert most_in_any_window(world.arrivals[name]) <= allowed
+        for state, share in shares.items():
+            assert most_in_any_window(world.arrivals[f"{state} {name}"]) <= max(allowed * share + 1e-6, 1)
+
+
+@pytest.mark.promise("P7")
+@pytest.mark.parametrize("others", [0, 10])
+def test_a_state_gets_its_share_while_alone_and_no_more_and_others_do_not_wait_behind_it(others: int) -> None:
+    admission = new_admission(1, 10_000, 100, 64)
+    admission.allotments.allot("a", Allotment(share=0.3), 0.0)
+    world = World(admission, seed=11)
+    loads = {"r/a": Load(Priority.APPLY, 60, 1000, 0.0, "a")}
+    if others:
+        loads["r/b"] = Load(Priority.DRIFT, others, 1000, 0.0, "b")
+    world.run(loads, until_s=100.0)
+    assert most_in_any_window(world.arrivals["a organisation"]) <= 30
+    assert world.served["r/a"] >= 0.85 * 30 * 100 / WINDOW_S
+    if others:  # all the rest, though an apply waits all the time
+        assert world.served["r/b"] >= 0.85 * 70 * 100 / WINDOW_S
+
+
+def press(admission: Admission, state: str, begin_s: float, end_s: float) -> list[float]:
+    """Return when calls of a state went that always wants more and is answered at once."""
+    sent: list[float] = []
+    needs = admission.rules.needs("GET", "/api/v2/users", "")
+    for step in range(int((end_s - begin_s) / 0.05)):
+        now_s = begin_s + step * 0.05
+        while admission.turns.waiting_of("r/a") < 20:
+            ask = Ask(
+                flow="r/a",
+                priority=Priority.APPLY,
+                needs=needs,
+                arrived_s=now_s,
+                deadline_s=now_s + HOLD_S,
+                state=state,
+            )
+            assert not isinstance(admission.offer(ask), Full)
+        for grant in admission.grants(now_s):
+            sent.append(now_s)
+            admission.finish(grant, Finished(status=200), now_s)
+        admission.expire(now_s)
+    return sent
+
+
+@pytest.mark.promise("P7")
+def test_a_share_follows_its_limit_and_a_changed_policy_at_once() -> None:
+    admission = new_admission(1, 10_000, 100, 64)
+    admission.allotments.allot("a", Allotment(share=0.5), 0.0)
+    before = press(admission, "a", 0.0, 30.0)
+    assert most_in_any_window(before) == 50
+    admission.budgets["organisation"].announce(40, 30.0)
+    press(admission, "a", 30.0, 40.1)
+    assert most_in_any_window(press(admission, "a", 40.1, 70.0)) == 20
+    admission.allotments.allot("a", Allotment(share=0.1), 70.0)
+    assert most_in_any_window(press(admission, "a", 80.1, 110.0)) == 4
+    admission.allotments.allot("a", None, 110.0)
+    assert most_in_any_window(press(admission, "a", 120.1, 150.0)) == 40

@@ -41,7 +41,7 @@ class Machine:
     def keep(self, place: LedgerPlace) -> None:
         """Share a ledger that is there."""
         name, turn, allowed, window_s = self._named
-        around = Around(waiting=lambda: self.demand, turn=lambda: Turn(name=turn, weight=WEIGHTS[turn]))
+        around = Around(waiting=lambda _name, _lasts_s: self.demand, turn=lambda: Turn(name=turn, weight=WEIGHTS[turn]))
         self.sharing = Sharing(place, key="gateway/org", process=name, around=around)
         budget = shared_in([self.sharing])("organisation", allowed, window_s, None, self._clock.monotonic())
         assert isinstance(budget, SharedBudget)
@@ -192,7 +192,8 @@ class Replica:
         self._calls, self._answer_s, self._clock = calls, s, clock
         place = LedgerPlace(records=cast("RecordStore", Distant(records, clock, latency_s)), clock=clock)
         waiting = Around(
-            waiting=lambda: self._calls - len(self._flying), turn=lambda: Turn(name=turn, weight=WEIGHTS[turn])
+            waiting=lambda _name, _lasts_s: self._calls - len(self._flying),
+            turn=lambda: Turn(name=turn, weight=WEIGHTS[turn]),
         )
         self.sharing = Sharing(place, key="gateway/org", process=name, around=waiting)
         self.budget = shared_in([self.sharing])("organisation", 200, 20.0, None, clock.monotonic())

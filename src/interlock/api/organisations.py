@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 
 class ToldOrganisation(Struct, frozen=True, kw_only=True):
@@ -91,16 +92,21 @@ class ToldGateway(Struct, frozen=True, kw_only=True):
     region: str = ""
 
 
-class AskedPlaceholder(Struct, frozen=True, kw_only=True):
+class AskedPlaceholder(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Asks for a way to the API for a run that holds its state.
 
     Attributes:
         ticket: Of the run.
         token: Its fencing token.
+        share: Of each API budget that policies beside the run allow it, such as 0.3; the server's own count too, and
+            the smallest share holds. None for no such policy.
+        policy: Which of them says so.
     """
 
     ticket: str
     token: int
+    share: Annotated[float, Meta(gt=0, le=1)] | None = None
+    policy: Annotated[str, Meta(max_length=60)] = ""
 
 
 class Placeholder(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interlock.amounts import amount
+from interlock.amounts import amount, percent
 from interlock.cli import view
 from interlock.errors import command
 
@@ -94,6 +94,7 @@ async def _replace(file: Path) -> tuple[Policy, ...]:
 def _values(state: str, joined: Policies, held: Held | None) -> dict[str, Any]:
     from interlock.operate.policies import as_document
 
+    cap = joined.api_budget_share
     return {
         "state": state,
         "policies": [as_document(one) for one in joined.each],
@@ -101,6 +102,7 @@ def _values(state: str, joined: Policies, held: Held | None) -> dict[str, Any]:
         "approvals": joined.approvals,
         "own_approval": joined.own_approval if joined.approvals else None,
         "wait_s": joined.wait_s,
+        "api_budget_share": None if cap is None else cap.api_budget_share,
         "two_persons": joined.two_persons,
     }
 
@@ -123,6 +125,8 @@ def _rules(policy: Policy) -> list[str]:
     said.append(amount(policy.approvals, "approval") if policy.approvals else "")
     said.append("two persons for force-unlock and restore" if policy.two_persons else "")
     said.append(f"waits at most {view.duration(policy.wait_s)}" if policy.wait_s is not None else "")
+    if policy.api_budget_share is not None:
+        said.append(f"at most {percent(policy.api_budget_share)} of the API budget for each state")
     said.append("newer previews supersede older ones" if policy.supersede_previews else "")
     said += [f"check {check.name}" for check in policy.checks]
     said += [f"{program.tool} {program.name}" for program in policy.programs]

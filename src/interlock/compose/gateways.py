@@ -17,11 +17,20 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def open_doors(home: EmbeddedHome) -> AsyncIterator[GatewayDoors]:
     """Open them for as long as the context lasts."""
+    from interlock.policy.policy_book import PolicyBook
     from interlock.server.gateway.book import OrganisationBook
     from interlock.server.gateway.doors import GatewayDoors
 
     book = OrganisationBook(home.store, home.clock)
-    doors = GatewayDoors(book, home.store, own=home.coordinator, beside=home.beside, clock=home.clock, ids=home.ids)
+    doors = GatewayDoors(
+        book,
+        home.store,
+        policies=PolicyBook(home.store.records),
+        own=home.coordinator,
+        beside=home.beside,
+        clock=home.clock,
+        ids=home.ids,
+    )
     await doors.begin()
     try:
         yield doors

@@ -38,13 +38,20 @@ def asker(order: Order, home: Home) -> Callable[[Seat], Awaitable[ServersWay]] |
 
     if not isinstance(home, ServerHome):
         return None
+    from msgspec.structs import replace
+
     from interlock.api.organisations import AskedPlaceholder, Placeholder
+    from interlock.home.policies import allotment_of
+    from interlock.policy.policy import join
     from interlock.run.gateway_access import ServersWay
 
     line = home.line
+    told = allotment_of(join(order.policies, order.state))  # the server knows its own policies itself
 
     async def ask(seat: Seat) -> ServersWay:
         asked = AskedPlaceholder(ticket=seat.ticket, token=seat.token)
+        if told is not None:
+            asked = replace(asked, share=told.share, policy=told.policy)
         path = "/gateway/placeholder"
         given: Placeholder = await line.ask_for(Placeholder, "POST", path, _query(order), sends=asked)
         return ServersWay(address=f"{line.url}{given.path}", client_id=given.client_id, secret=given.secret)

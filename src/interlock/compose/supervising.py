@@ -37,7 +37,9 @@ from interlock.terraform.state_command import read_command
 
 if TYPE_CHECKING:
     from interlock.coordinator import Coordinator, View
+    from interlock.gateway.allotment import Allotment
     from interlock.home.interface import Home
+    from interlock.policy.policy import Policies
     from interlock.recovery.breaker import Breaker
     from interlock.run.binary import Binary
     from interlock.run.control import Control
@@ -537,10 +539,8 @@ async def _supervisor(
 
 async def _policies(prepared: _Prepared, desk: Desk) -> PolicyReview | None:
     """Return the policies of the state: those of the order, and the home's own, which nobody can leave out."""
-    from interlock.policy.policy import join
-
     order, home = prepared.order, desk.home
-    joined = join((*await home.policies.all(), *order.policies), order.state)
+    joined = await _joined(order, home)
     if not joined.each and not order.approval:
         return None
     from interlock.run.policy_review import PolicyReview
@@ -554,6 +554,12 @@ async def _policies(prepared: _Prepared, desk: Desk) -> PolicyReview | None:
         person=home.person,
         environ=prepared.environ,
     )
+
+
+async def _joined(order: Order, home: Home) -> Policies:
+    from interlock.policy.policy import join
+
+    return join((*await home.policies.all(), *order.policies), order.state)
 
 
 def _commands(prepared: _Prepared, access: Way, workspace: Workspace) -> Commands:
@@ -805,6 +811,7 @@ def _gateway(prepared: _Prepared, desk: Desk, creations: RunCreations) -> RunGat
     need, order = prepared.need, prepared.order
     if isinstance(need, str):
         return None
+    from interlock.home.policies import allotment_of
     from interlock.lock import may_write
     from interlock.run.gateway_access import RunGateway
     from interlock.run.workspace import HEADING, OVERRIDE, OVERRIDE_IN_SPACE
@@ -812,6 +819,9 @@ def _gateway(prepared: _Prepared, desk: Desk, creations: RunCreations) -> RunGat
 
     async def is_current(token: int) -> bool:
         return may_write((await desk.coordinator.view(order.state)).lock, token)
+
+    async def allotted() -> Allotment | None:
+        return allotment_of(await _joined(order, desk.home))
 
     base = HEADING if uses_own_backend(desk.ref) else OVERRIDE_IN_SPACE if is_in_space(order) else OVERRIDE
     return RunGateway(
@@ -824,6 +834,9 @@ def _gateway(prepared: _Prepared, desk: Desk, creations: RunCreations) -> RunGat
         witness_of=creations.witness,
         ask_server=asker(order, desk.home),
         learn=prepared.journal.learn,
+        state=order.state,
+        allotted=allotted,
+        every_s=order.heartbeat_s,
     )
 
 

@@ -18,8 +18,9 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from interlock.gateway.allotment import Allotments, Taken
 from interlock.gateway.blame import Blame, Whose
-from interlock.gateway.budget import RESET_MAX_S, Budget, Place
+from interlock.gateway.budget import RESET_MAX_S, Budget, BudgetMaker, Place, plain_budget
 from interlock.gateway.concurrency import Concurrency, Sample, after, may_send
 from interlock.gateway.fairness import Entry, Turns
 from interlock.gateway.headers import Heard
@@ -52,6 +53,7 @@ class Ask:
         deadline_s: Until when it may wait here.
         memory: What it is recognised by when its client comes back: a digest of flow, method, target and body.
         only: The one slot whose token it may use, after another of its tokens was refused; None for any.
+        state: Whose share it goes on, see `Allotments`; empty for nobody's.
     """
 
     flow: str
@@ -61,6 +63,7 @@ class Ask:
     deadline_s: float
     memory: bytes = b""
     only: int | None = None
+    state: str = ""
 
 
 class Full(Enum):
@@ -79,12 +82,14 @@ class Grant:
         slot: The token's slot.
         places: What it occupies, by budget name; the token's under `token`.
         sent_s: When leave was given.
+        taken: What it occupies of its state's share.
     """
 
     entry: Entry[Ask]
     slot: int
     places: dict[str, Place]
     sent_s: float
+    taken: Taken = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,15 +123,6 @@ class Counts:
     waited_s: float = 0.0
 
 
-BudgetMaker = Callable[[str, int | None, float, int | None, float], Budget]
-"""Makes the budget of a name: allowed, window, ceiling, now. Sharing between processes enters here."""
-
-
-def plain_budget(name: str, allowed: int | None, window_s: float, ceiling: int | None, now_s: float) -> Budget:
-    """Return a budget of this process alone."""
-    return Budget(name, allowed=allowed, window_s=window_s, now_s=now_s, ceiling=ceiling)
-
-
 @dataclass(frozen=True, slots=True)
 class _Away:
     flow: str
@@ -143,6 +139,7 @@ class Admission:
         concurrency: The in-flight limit to start with.
         make_budget: Makes a budget that several processes may share.
         overridden: Names of budgets that the user set; learning never exceeds them.
+        forget_budget: Told of the name of a state's part of a budget that is used no more.
     """
 
     def __init__(
@@ -153,6 +150,7 @@ class Admission:
         concurrency: Concurrency | None = None,
         make_budget: BudgetMaker = plain_budget,
         overridden: Iterable[str] = (),
+        forget_budget: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.rules = rules
         self.hold_s = hold_s
@@ -160,6 +158,7 @@ class Admission:
         self.trouble = Trouble(limit=self.concurrency.limit, ceiling=self.concurrency.ceiling)
         self.budgets: dict[str, Budget] = {}
         self.slots: dict[int, Budget] = {}
+        self.allotments = Allotments(make_budget, forget_budget)
         self.turns: Turns[Ask] = Turns()
         self.in_flight: dict[str, int] = {}
         self.flying = 0
@@ -211,7 +210,11 @@ class Admission:
         """Say whether one more token would let somebody go."""
         if not len(self.turns) or not may_send(self.concurrency, self.flying):
             return False
-        return self._best_slot(now_s, None) is None
+        return any(self._best_slot(now_s, None, state) is None for state in ("", *self.allotments.waiting()))
+
+    def useful(self, name: str, within_s: float, now_s: float) -> int:
+        """Return how many of those who wait could use a slice of a shared budget before it is over."""
+        return self.allotments.useful(name, len(self.turns), within_s, now_s)
 
     # Requests
 
@@ -229,10 +232,11 @@ class Admission:
             item=ask,
             flow=ask.flow,
             priority=ask.priority,
-            group=(ask.needs, ask.only),
+            group=(ask.needs, ask.only, ask.state),
             order=self._came_back(ask),
         )
         self.turns.add(entry)
+        self.allotments.waits(ask.state, 1)
         heapq.heappush(self._deadlines, (ask.deadline_s, next(self._numbers), entry))
         return entry
 
@@ -241,7 +245,7 @@ class Admission:
         given: list[Grant] = []
         never: set[Hashable] = set()
         while len(self.turns) and may_send(self.concurrency, self.flying):
-            if self._best_slot(now_s, None) is None:
+            if self._best_slot(now_s, None, "") is None:
                 break
             entry = self.turns.next(self._able(now_s, never))
             if entry is None:
@@ -256,7 +260,7 @@ class Admission:
             _, _, entry = heapq.heappop(self._deadlines)
             if entry.waiting:
                 wait_s = self.retry_after_s(entry.item, now_s)
-                self.turns.remove(entry)
+                self.withdraw(entry)
                 self.counts.expired += 1
                 self._remember(entry, wait_s, now_s)
                 over.append((entry, wait_s))
@@ -264,6 +268,8 @@ class Admission:
 
     def withdraw(self, entry: Entry[Ask]) -> None:
         """The client left while it waited."""
+        if entry.waiting:
+            self.allotments.waits(entry.item.state, -1)
         self.turns.remove(entry)
 
     def finish(self, grant: Grant, finished: Finished, now_s: float) -> None:
@@ -286,6 +292,11 @@ class Admission:
                 budget.ended(place, now_s)
             else:
                 budget.accepted(place, now_s)
+        for part, place in grant.taken:
+            if not finished.sent or blamed is not None:  # the API counted nothing
+                part.unsent(place)
+            else:
+                part.ended(place, now_s)
 
     def next_event_s(self, now_s: float) -> float | None:
         """Return when to look again although nothing happened; None when nothing is due."""
@@ -306,7 +317,8 @@ class Admission:
         """
         waits = [self.budgets[name].wait_s(cost, now_s) for name, cost in ask.needs if name in self.budgets]
         waits.append(self.trouble.of(_endpoint(ask.needs)).wait_s(now_s))
-        slot_s = min((self.slots[slot].wait_s(1, now_s) for slot in self._open), default=0.0)
+        waits.append(self.allotments.wait_s(ask.state, self._wholes(ask.needs), now_s))
+        slot_s = self._slot_wait_s(ask.state, now_s)
         ahead = max(self.turns.waiting_of(ask.flow) - 1, 0) + self._away_of.get(ask.flow, 0)
         turns_s = ahead / max(self._rate_of(ask), 1e-9)
         wait_s = max([slot_s, *waits]) + turns_s - self.hold_s / 2
@@ -367,28 +379,40 @@ class Admission:
     def _fits(self, group: Hashable, now_s: float) -> bool:
         needs: tuple[Need, ...]
         only: int | None
-        needs, only = group  # type: ignore[misc]
-        if only is not None and self._best_slot(now_s, only) is None:
+        state: str
+        needs, only, state = group  # type: ignore[misc]
+        if self._best_slot(now_s, only, state) is None:
             return False
         if self.trouble.of(_endpoint(needs)).wait_s(now_s) > 0.0:
             return False
+        if (
+            self.allotments.wait_s(state, self._wholes(needs), now_s) > 0.0
+        ):  # first: a slice of the others would be lost
+            return False
         return all(self.budgets[name].fits(cost, now_s) for name, cost in needs)
 
-    def _best_slot(self, now_s: float, only: int | None) -> int | None:
-        """Return the token with the most room, None when none has room for one request."""
+    def _wholes(self, needs: tuple[Need, ...]) -> list[tuple[Budget, int]]:
+        return [(self.budgets[name], cost) for name, cost in needs if name in self.budgets]
+
+    def _best_slot(self, now_s: float, only: int | None, state: str) -> int | None:
+        """Return the token with the most room, None when none has room for one request of a state."""
         best, most = None, 1.0 - 1e-9
         for slot in self._open:
             if only is not None and slot != only:
                 continue
             room = self.slots[slot].room(now_s)
+            if room < most or self.allotments.wait_s(state, [(self.slots[slot], 1)], now_s) > 0.0:
+                continue
             if room >= most and (best is None or room > most):
                 best, most = slot, room
         return best
 
     def _grant(self, entry: Entry[Ask], now_s: float) -> Grant:
         ask = entry.item
-        slot = self._best_slot(now_s, ask.only)
+        slot = self._best_slot(now_s, ask.only, ask.state)
         assert slot is not None, "served without a token"
+        taken = self.allotments.take(ask.state, [(self.slots[slot], 1), *self._wholes(ask.needs)], now_s)
+        self.allotments.waits(ask.state, -1)
         places = {TOKEN: self.slots[slot].take(1, now_s)}
         for name, cost in ask.needs:
             places[name] = self.budgets[name].take(cost, now_s)
@@ -397,7 +421,7 @@ class Admission:
         self.trouble.of(_endpoint(ask.needs)).under_way += 1
         self.counts.granted += 1
         self.counts.waited_s += now_s - ask.arrived_s
-        return Grant(entry=entry, slot=slot, places=places, sent_s=now_s)
+        return Grant(entry=entry, slot=slot, places=places, sent_s=now_s, taken=taken)
 
     def _landed(self, flow: str) -> None:
         left = self.in_flight[flow] - 1
@@ -487,14 +511,21 @@ class Admission:
 
     def _soonest_s(self, now_s: float) -> float:
         """Return the seconds until somebody who waits could go, at least a millisecond."""
-        slot_s = min(self.slots[slot].wait_s(1, now_s) for slot in self._open)
-        groups = {entry.group for entry in self.turns.entries()}
-        waits = []
-        for group in groups:
-            needs: tuple[Need, ...] = group[0]  # type: ignore[index]
-            budgets_s = max((self.budgets[name].wait_s(cost, now_s) for name, cost in needs), default=0.0)
-            waits.append(max(budgets_s, self.trouble.of(_endpoint(needs)).wait_s(now_s)))
-        return max(slot_s, min(waits, default=0.0), 0.001)
+        groups = {(entry.item.needs, entry.item.state) for entry in self.turns.entries()}
+        return max(min((self._group_wait_s(*group, now_s) for group in groups), default=0.0), 0.001)
+
+    def _group_wait_s(self, needs: tuple[Need, ...], state: str, now_s: float) -> float:
+        own_s = max(self._slot_wait_s(state, now_s), self.allotments.wait_s(state, self._wholes(needs), now_s))
+        if own_s > 0.0:  # nothing of the other budgets is asked for, which could not be used
+            return own_s
+        budgets_s = max((self.budgets[name].wait_s(cost, now_s) for name, cost in needs), default=0.0)
+        return max(budgets_s, self.trouble.of(_endpoint(needs)).wait_s(now_s))
+
+    def _slot_wait_s(self, state: str, now_s: float) -> float:
+        """Return the seconds until some token has room for a request of a state."""
+        slots = [self.slots[slot] for slot in self._open]
+        waits = (max(slot.wait_s(1, now_s), self.allotments.wait_s(state, [(slot, 1)], now_s)) for slot in slots)
+        return min(waits, default=0.0)
 
     def _rate_of(self, ask: Ask) -> float:
         """Return requests per second that a flow can count on when everybody who waits now goes on waiting."""
@@ -505,7 +536,14 @@ class Admission:
             each: self.turns.weight(each) for each in Priority if self.turns.waiting(each) or each is ask.priority
         }
         share = weights[ask.priority] / sum(weights.values())
-        return rate * share / max(self.turns.flows(ask.priority), 1)
+        turns = rate * share / max(self.turns.flows(ask.priority), 1)
+        return min(turns, self._allotted_rate(ask))
+
+    def _allotted_rate(self, ask: Ask) -> float:
+        """Return what its state's share gives a second; infinite without one."""
+        slots = [(self.slots[slot], 1) for slot in self._open]
+        of_tokens = sum(self.allotments.rate_per_s(ask.state, [slot]) for slot in slots) if slots else math.inf
+        return min(of_tokens, self.allotments.rate_per_s(ask.state, self._wholes(ask.needs)))
 
 
 def _endpoint(needs: tuple[Need, ...]) -> str:

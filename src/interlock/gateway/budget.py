@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from interlock.gateway.bucket import Bucket, emptied, full, level_at, take, wait_for
@@ -246,6 +247,12 @@ class Budget:
         self._base = self._ceiling = allowed
         self._set_allowed(allowed, now_s)
 
+    def follow(self, allowed: int | None, window_s: float, now_s: float) -> None:
+        """Be so large from now on: a part of another budget, which learns for both."""
+        self.window_s = self.restraint.window_s = window_s
+        self._base, self._is_guess = allowed, False
+        self._set_allowed(allowed, now_s)
+
     # Inside
 
     def _clamped(self, cost: int) -> int:
@@ -298,3 +305,12 @@ class Budget:
             level = min(level_at(self._bucket, now_s), bucket.capacity)
             bucket = Bucket(capacity=bucket.capacity, rate_per_s=bucket.rate_per_s, level=level, at_s=now_s)
         self._bucket = bucket
+
+
+BudgetMaker = Callable[[str, int | None, float, int | None, float], Budget]
+"""Makes the budget of a name: allowed, window, ceiling, now. Sharing between processes enters here."""
+
+
+def plain_budget(name: str, allowed: int | None, window_s: float, ceiling: int | None, now_s: float) -> Budget:
+    """Return a budget of this process alone."""
+    return Budget(name, allowed=allowed, window_s=window_s, now_s=now_s, ceiling=ceiling)

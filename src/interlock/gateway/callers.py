@@ -38,6 +38,7 @@ class Run:
         logins: Credentials of which one must be shown when it logs in; None accepts any. The prefix alone does not
             prove that a provider was configured for the organisation behind this gateway.
         is_learned: The credentials that it shows are the gateway's from then on.
+        state: The state that it holds.
     """
 
     run: str
@@ -46,6 +47,7 @@ class Run:
     is_current: IsCurrent
     logins: tuple[Credentials, ...] | None = field(default=None, repr=False)
     is_learned: bool = False
+    state: str = ""
 
     def may_log_in(self, shown: Credentials | None) -> bool:
         """Say whether these credentials are the run's."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from interlock.amounts import amount
 from interlock.errors import BudgetExhausted
+from interlock.gateway.allotment import Allotment, part_of
 from interlock.gateway.budget import BURST_SHARE
 from interlock.gateway.rules import ORGANISATION, TOKEN
 from interlock.genesys import RateLimit, calls_of
@@ -75,6 +76,7 @@ def estimate(
     tokens: int,
     latency_s: float = LATENCY_S,
     parallelism: int | None = None,
+    allotment: Allotment | None = None,
 ) -> Estimate:
     """Return what a set of operations costs through a gateway.
 
@@ -84,9 +86,10 @@ def estimate(
         tokens: Upstream tokens of the gateway.
         latency_s: Of one call.
         parallelism: The user's own choice; None to recommend one.
+        allotment: What policies allow the state; None for all that there is.
     """
     wanted = [each for each in planned if each.count > 0 and each.action in _ACTIONS]
-    known = {limit.name: limit for limit in limits}
+    known = {limit.name: _allotted(limit, allotment) for limit in limits}
     by_type = _calls_by_type(wanted)
     calls = sum(by_type.values())
     rate_per_s = _rate(known, tokens)
@@ -103,7 +106,7 @@ def estimate(
         parallelism=advised,
         token_pool_size=min(max(advised, 1), TOKEN_POOL_MAX),
         unknown_types=unknown,
-        explanation=_explain(calls, tokens, rate_per_s, latency_s, advised, unknown),
+        explanation=_explain(calls, tokens, rate_per_s, latency_s, advised, unknown, allotment),
     )
 
 
@@ -127,6 +130,10 @@ def check_deadline(estimated: Estimate, *, left_s: float, queued_calls: int = 0)
             calls=estimated.calls,
             shortest_s=needs_s,
         )
+
+
+def _allotted(limit: RateLimit, allotment: Allotment | None) -> RateLimit:
+    return limit if allotment is None else replace(limit, allowed=part_of(limit.allowed, allotment.share))
 
 
 def _calls_by_type(wanted: Iterable[Planned]) -> Counter[str]:
@@ -196,7 +203,13 @@ def _parallelism(rate_per_s: float, latency_s: float, operations: int) -> int:
 
 
 def _explain(
-    calls: int, tokens: int, rate_per_s: float, latency_s: float, parallelism: int, unknown: tuple[str, ...]
+    calls: int,
+    tokens: int,
+    rate_per_s: float,
+    latency_s: float,
+    parallelism: int,
+    unknown: tuple[str, ...],
+    allotment: Allotment | None,
 ) -> tuple[str, ...]:
     rate = "no limit is known" if math.isinf(rate_per_s) else f"{rate_per_s:.1f} calls a second"
     lines = [
@@ -204,6 +217,8 @@ def _explain(
         f"{amount(parallelism, 'operation')} at once, at {latency_s:g} s a call, can use that; more would only wait",
         "token_pool_size equals the parallelism: each operation holds one client; logins here cost nothing",
     ]
+    if allotment is not None:
+        lines.append(allotment.text)
     if unknown:
         lines.append(f"call counts of {', '.join(unknown[:5])} are not known; two to three calls each were assumed")
     return tuple(lines)

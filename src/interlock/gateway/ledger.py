@@ -26,8 +26,8 @@ from interlock.bounded import decode_json
 from interlock.gateway.budget import BURST_SHARE, CLOCK_DRIFT, RESET_MAX_S
 
 SCHEMA = 1
-ACCOUNTS_MAX = 256
-"""Most budgets in one ledger; further ones are not shared."""
+ACCOUNTS_MAX = 512
+"""Most budgets in one ledger that are in use at once; from a further one nothing can be drawn until one is idle."""
 SLICES_MAX = 512
 """Most slices of one budget; a draw beyond it waits."""
 _ROUNDING = 1e-6
@@ -210,8 +210,10 @@ def settle_account(
     be closed for longer than one can be: so a clock that was set back costs at most one such time.
     """
     before = ledger.accounts.get(name)
-    if before is None and len(ledger.accounts) >= ACCOUNTS_MAX:
-        return ledger
+    if before is None:
+        ledger = _without_the_idle(ledger, now_s)
+        if len(ledger.accounts) >= ACCOUNTS_MAX:
+            return ledger
     account = Account(allowed=allowed, window_s=window_s, is_far=is_far)
     if before is not None:
         account = replace(before, allowed=allowed, window_s=window_s)
@@ -225,6 +227,19 @@ def settle_account(
     blocked_until_s = min(account.blocked_until_s, now_s + RESET_MAX_S)
     account = _without_the_gone(account, now_s)
     return _with(ledger, name, replace(account, slices=slices, blocked_until_s=blocked_until_s))
+
+
+def _without_the_idle(ledger: Ledger, now_s: float) -> Ledger:
+    """Forget accounts that would begin anew just as they are: states have some of their own, and there are many."""
+    busy = {name: account for name, account in ledger.accounts.items() if not _is_idle(account, now_s)}
+    return replace(ledger, accounts=busy)
+
+
+def _is_idle(account: Account, now_s: float) -> bool:
+    if occupied(account, now_s) or account.blocked_until_s > now_s:
+        return False
+    is_full = account.level is None or level_at(account, now_s) >= _burst(account)
+    return is_full and all(abs(now_s - at_s) > _GONE_S for at_s in account.asked.values())
 
 
 def _without_the_gone(account: Account, now_s: float) -> Account:

@@ -175,6 +175,7 @@ class Means:
         why_not_client: Says why a client that was learned may not be used; empty for a welcome one.
         witness: Told of the calls of runs; None for nobody.
         relays: A 429 is of a gateway of ours, which held the call for as long as it may be held: it is given on.
+        state: On whose share the gateway's own calls go; empty for nobody's.
     """
 
     turnstile: Turnstile
@@ -193,6 +194,7 @@ class Means:
     why_not_client: Callable[[], Awaitable[str]]
     witness: Witness | None = None
     relays: bool = False
+    state: str = ""
 
 
 @dataclass(slots=True)
@@ -242,6 +244,7 @@ class Proxy:
         self._why_not_client = means.why_not_client
         self._witness = means.witness
         self._relays = means.relays
+        self._state = means.state
         self._always_401: dict[str, float] = {}
         self._good: dict[int, tuple[int, float]] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -333,8 +336,7 @@ class Proxy:
                 needs=needs,
                 arrived_s=now_s,
                 deadline_s=now_s + END_LENT_S,
-                memory=b"",
-                only=None,
+                state=self._state,
             )
         )
         if not isinstance(leave, Grant):
@@ -708,6 +710,7 @@ class Proxy:
             deadline_s=progress.deadline_s,
             memory=call.key,
             only=progress.only,
+            state=self._state if call.run is None else call.run.state,
         )
 
     def _given_up(self, call: _Call, flight: Flight, progress: _Progress) -> Ending:
@@ -902,11 +905,14 @@ class Proxy:
             return answers.unreachable(fault, correlation=self._ids.fresh())
         if isinstance(leave, Full):
             return answers.too_many(5, leave.value, correlation=self._ids.fresh())
-        trouble = self._turnstile.admission.why_not(self._ask(call, _Progress(deadline_s=0.0)))
+        ask = self._ask(call, _Progress(deadline_s=0.0))
+        trouble = self._turnstile.admission.why_not(ask)
         if trouble:
             return answers.unreachable(trouble, correlation=self._ids.fresh(), retry_after_s=leave)
         why = "Interlock holds this call back to stay within the organisation's API limits"
-        return answers.too_many(leave, why, correlation=self._ids.fresh())
+        allotment = self._turnstile.admission.allotments.of(ask.state)
+        said = "" if allotment is None else f"; {allotment.text}"
+        return answers.too_many(leave, why + said, correlation=self._ids.fresh())
 
 
 async def _is_current(run: Run) -> bool:

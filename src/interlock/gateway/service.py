@@ -25,7 +25,9 @@ from starlette.types import ASGIApp
 from interlock.clock import Clock, SystemClock
 from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
 from interlock.gateway import identity, limits_page
-from interlock.gateway.admission import Admission, plain_budget
+from interlock.gateway.admission import Admission
+from interlock.gateway.allotment import Allotment
+from interlock.gateway.budget import plain_budget
 from interlock.gateway.callers import RUNS_MAX, Callers, IsCurrent, Run, digest_of
 from interlock.gateway.concurrency import Concurrency
 from interlock.gateway.files import Files
@@ -91,6 +93,7 @@ class Terms:
             `runs_only` for a fresh one.
         proxy: The forward proxy between the gateway and both.
         relays: It sends to a gateway of ours on a server, which keeps all budgets: it has none, and gives a 429 on.
+        state: The state of its only run, for calls that the gateway makes for it; empty where it serves several.
         named: Begins the name under which it draws from shared budgets; see `takings.SERVERS`.
         reread: Reads the credentials once more where they came from, when they are refused; None for no such place.
     """
@@ -111,6 +114,7 @@ class Terms:
     placeholder_key: bytes | None = None
     proxy: ForwardProxy | Proxying = Proxying.ENVIRONMENT
     relays: bool = False
+    state: str = ""
     named: str = ""
     reread: Reread | None = field(default=None, compare=False)
 
@@ -177,6 +181,7 @@ class Gateway:
             concurrency=_concurrency(terms, in_flight),
             make_budget=shared_in(self._sharings) if self._sharings else plain_budget,
             overridden=[each.name for each in terms.budgets],
+            forget_budget=self._forget_budget,
         )
         self._store = store
         self._identifying: asyncio.Task[None] | None = None
@@ -281,6 +286,7 @@ class Gateway:
         is_current: IsCurrent,
         *,
         logins: tuple[Credentials, ...] | None = None,
+        state: str = "",
     ) -> str:
         """Let a run call.
 
@@ -290,6 +296,7 @@ class Gateway:
             token: Secret and fresh for each grant; may contain the fencing token. URL-safe.
             is_current: Asked before each call is sent; may be async. Must look at the truth, not at a memory of it.
             logins: Credentials of which one must be shown at the run's `/oauth/token`; None accepts any.
+            state: The state that it holds, on whose share its calls go, see `allot`.
 
         Returns:
             The path prefix for the provider's `gateway` block, both for `api` and for `login`.
@@ -309,9 +316,20 @@ class Gateway:
                 is_current=is_current,
                 logins=logins,
                 is_learned=self.terms.credentials is None,
+                state=state,
             )
         )
         return f"/r/{run_id}/{token}"
+
+    def allot(self, state: str, allotment: Allotment | None) -> None:
+        """Let the runs of a state take so much of each budget from now on; None for all that there is.
+
+        A relay keeps to nothing: its server has the budgets, and is told by whoever asks it for a way.
+        """
+        if self.terms.relays:
+            return
+        self._admission.allotments.allot(state, allotment, self._clock.monotonic())
+        self._turnstile.pump()
 
     def remove_run(self, run_id: str) -> None:
         """The run is over; late calls of it are refused as fenced."""
@@ -452,6 +470,7 @@ class Gateway:
                 why_not_client=self._why_not_client,
                 witness=witness,
                 relays=self.terms.relays,
+                state=self.terms.state,
             )
         )
 
@@ -472,7 +491,7 @@ class Gateway:
         near = None if store is None else near_place(store, self._clock)
         around = Around(
             changed=self._pump,
-            waiting=lambda: len(self._admission.turns),
+            waiting=lambda name, lasts_s: self._admission.useful(name, lasts_s, self._clock.monotonic()),
             turn=self._turn,
             unnamed=self._identify,
         )
@@ -480,6 +499,10 @@ class Gateway:
         return [
             Sharing(place, key="", process=f"{self.terms.named}{self._ids.fresh()}", around=around) for place in places
         ]
+
+    def _forget_budget(self, name: str) -> None:
+        for each in self._sharings:
+            each.forget(name)
 
     def _forget_organisation(self) -> None:
         """Another client was learned: it may be of another organisation."""

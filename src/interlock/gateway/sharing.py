@@ -18,8 +18,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError
-from interlock.gateway.admission import BudgetMaker
-from interlock.gateway.budget import Budget, Place
+from interlock.gateway.budget import Budget, BudgetMaker, Place
 from interlock.gateway.ledger import (
     FAR,
     NEAR,
@@ -102,13 +101,13 @@ class Around:
 
     Attributes:
         changed: Called when somebody may go who could not before.
-        waiting: How many requests wait now.
+        waiting: How many of the requests that wait now could use a slice of a budget which lasts so many seconds.
         turn: The class for which is drawn now; None when it does not matter.
         unnamed: Called when something is wanted and the organisation is not known.
     """
 
     changed: Callable[[], None] = lambda: None
-    waiting: Callable[[], int] = lambda: 0
+    waiting: Callable[[str, float], int] = lambda _name, _lasts_s: 0
     turn: Callable[[], Turn | None] = lambda: None
     unnamed: Callable[[], None] = lambda: None
 
@@ -261,7 +260,7 @@ class SharedBudget(Budget):
 
 
 def shared_in(sharings: Sequence[Sharing]) -> BudgetMaker:
-    """Return what makes budgets that are shared in all these ledgers; an `admission.BudgetMaker`."""
+    """Return what makes budgets that are shared in all these ledgers; a `budget.BudgetMaker`."""
 
     def make(name: str, allowed: int | None, window_s: float, ceiling: int | None, now_s: float) -> Budget:
         budget = SharedBudget(
@@ -302,6 +301,7 @@ class Sharing:
         self._tempo = FAR if place.is_far else NEAR
         self._last: Record | None = None
         self._shares: dict[str, tuple[SharedBudget, Share]] = {}
+        self._leaving: set[str] = set()
         self._number = 0
         self._owed = 0
         self._nudge = asyncio.Event()
@@ -319,7 +319,13 @@ class Sharing:
 
     def attend(self, budget: SharedBudget, share: Share) -> None:
         """Draw for a budget from now on."""
+        self._leaving.discard(budget.name)
         self._shares[budget.name] = (budget, share)
+
+    def forget(self, name: str) -> None:
+        """A budget is used no more: draw nothing for it once its slices are closed."""
+        self._leaving.add(name)
+        self._nudge.set()
 
     def name(self, key: str) -> None:
         """The organisation is known, or another one: draw from its ledger from now on."""
@@ -385,6 +391,7 @@ class Sharing:
 
     async def _round(self, *, is_last: bool = False) -> None:
         """Close what is finished, publish refusals, draw what is wanted: in one swap, if there is anything to say."""
+        self._let_leave()
         if not self._has_work(is_last=is_last):
             return
         if not self._key:
@@ -414,6 +421,11 @@ class Sharing:
             return
         self._last = None
 
+    def _let_leave(self) -> None:
+        for name in [name for name in self._leaving if not self._shares[name][1].is_open()]:
+            self._leaving.discard(name)
+            del self._shares[name]
+
     async def _read(self) -> Record | None:
         try:
             return await self._store.get(self._key)
@@ -431,6 +443,12 @@ class Sharing:
             if budget.allowed is not None or budget.blocked_s(now_s)
         )
 
+    def _has_part(self, budget: SharedBudget, share: Share, now_s: float) -> bool:
+        """Say whether a round is about a budget too. A server has many, of all states that it ever had runs of."""
+        if budget.allowed is None and not budget.blocked_s(now_s):
+            return False
+        return bool(share.wants or share.finished(now_s) or self._unpublished(budget, share, now_s))
+
     def _closable(self, share: Share, now_s: float, *, is_last: bool) -> bool:
         """Say whether slices are to be closed by themselves; in a common store the next draw does it for nothing."""
         since_s = 0.0 if is_last or not self.is_far else _CLOSE_S
@@ -445,7 +463,7 @@ class Sharing:
         ledger = Ledger() if record is None else from_bytes(record.value, now_s=wall_s)
         later: _Later = []
         for budget, share in self._shares.values():
-            if budget.allowed is None and not budget.blocked_s(now_s):
+            if not self._has_part(budget, share, now_s):
                 continue
             ledger = settle_account(
                 ledger,
@@ -489,7 +507,8 @@ class Sharing:
             return ledger
         self._number += 1
         most = max(budget.allowed // (_FAR_DRAW_SHARE if self.is_far else _DRAW_SHARE), 1)
-        all_of_it = share.wants * max(self._around.waiting(), 1)
+        lasts_s = usable_s(budget.window_s, self._tempo)
+        all_of_it = share.wants * max(self._around.waiting(budget.name, lasts_s), 1)
         want = max(share.wants, min(all_of_it, most))
         owner = f"{self._process}/{self._number}"
         turn = self._around.turn()
@@ -504,8 +523,7 @@ class Sharing:
         else:
             if turn is not None and piece.amount >= all_of_it:
                 ledger = satisfied(ledger, budget.name, turn, now_s=wall_s)
-            until_s = now_s + usable_s(budget.window_s, self._tempo)
-            lease = _Lease(owner=owner, left=piece.amount, until_s=until_s, answered_s=now_s)
+            lease = _Lease(owner=owner, left=piece.amount, until_s=now_s + lasts_s, answered_s=now_s)
             later.append(lambda: share.adopt(lease))
         return ledger
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from interlock.gateway.allotment import Allotment
     from interlock.home.interface import Home
     from interlock.policy.policy import Policies, Policy
 
@@ -21,3 +22,13 @@ async def joined_policies(state: str, home: Home) -> Policies:
     from interlock.policy.policy import join
 
     return join(await all_policies(home), state)
+
+
+def allotment_of(policies: Policies) -> Allotment | None:
+    """Return what policies allow all runs of a state together of each API budget; None for all that there is."""
+    from interlock.gateway.allotment import Allotment
+
+    saying = policies.api_budget_share
+    if saying is None or saying.api_budget_share is None:
+        return None
+    return Allotment(share=saying.api_budget_share, policy=saying.name)

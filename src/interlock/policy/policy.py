@@ -72,6 +72,7 @@ class Policy(Struct, frozen=True, kw_only=True):
         own_approval: Whether the one who ordered it counts among them.
         approval_s: Seconds for which a kept plan may be approved and applied.
         wait_s: Longest wait in the queue.
+        api_budget_share: Most that all runs of a state together take of each API budget, above 0 and up to 1.
         supersede_previews: A newer preview of the same person or job sends older ones home that still wait.
         two_persons: Force-unlock and restore need another person's approval.
         checks: In CEL.
@@ -90,6 +91,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     own_approval: bool = False
     approval_s: float | None = None
     wait_s: float | None = None
+    api_budget_share: float | None = None
     supersede_previews: bool = False
     two_persons: bool = False
     checks: tuple[Check, ...] = ()
@@ -132,6 +134,12 @@ class Policies(Struct, frozen=True, kw_only=True):
     def wait_s(self) -> float | None:
         """Longest wait in the queue; None where no policy says one."""
         return min((one.wait_s for one in self.each if one.wait_s is not None), default=None)
+
+    @property
+    def api_budget_share(self) -> Policy | None:
+        """The policy that leaves the runs of the state least of each API budget; None where none says a share."""
+        saying = (one for one in self.each if one.api_budget_share is not None)
+        return min(saying, key=lambda one: one.api_budget_share or 0.0, default=None)
 
     @property
     def supersede_previews(self) -> bool:

@@ -67,6 +67,11 @@ class PolicyBook:
         """
         return _decoded(await self._records.get(_KEY))
 
+    async def watch(self, *, seen: int | None, timeout_s: float) -> int | None:
+        """Wait until there is another version of them than `seen`, or for the time; return the version then."""
+        record = await self._records.watch(_KEY, seen=seen, timeout_s=timeout_s)
+        return None if record is None else record.version
+
     async def replace(
         self, policies: tuple[Policy, ...], *, before: Before[tuple[Policy, ...]] = nothing_before
     ) -> tuple[Policy, ...]:

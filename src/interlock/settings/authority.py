@@ -170,6 +170,7 @@ KEYS: Mapping[str, Rule] = {
     "policies[].own_approval": _FREE,
     "policies[].approval_expires": _FREE,
     "policies[].wait": _FREE,
+    "policies[].api_budget_share": _FREE,
     "policies[].supersede_previews": _FREE,
     "policies[].two_persons": _FREE,
     "policies[].checks": _FREE,

@@ -58,6 +58,14 @@ def _zone(value: object) -> str:
     return str(value)
 
 
+def _share(value: object) -> float:
+    """Return a share. YAML reads 0.3 as a number; text, such as 30%, could as well mean 0.3 % or 30 calls."""
+    told = isinstance(value, int | float) and not isinstance(value, bool)
+    if not told or not 0 < value <= 1:  # type: ignore[operator]  # also refuses .nan
+        raise ValueError("a share is a number above 0 and up to 1, such as 0.3 for 30 %")
+    return float(value)  # type: ignore[arg-type]
+
+
 def _day(value: object) -> str:
     text = str(value).strip().lower()[:3]
     if text not in DAYS:
@@ -69,6 +77,7 @@ Duration = Annotated[float, BeforeValidator(_duration, json_schema_input_type=st
 Clock = Annotated[str, BeforeValidator(_clock, json_schema_input_type=str)]
 Zone = Annotated[str, BeforeValidator(_zone, json_schema_input_type=str)]
 Glob = Annotated[str, BeforeValidator(_glob, json_schema_input_type=str)]
+Share = Annotated[float, BeforeValidator(_share, json_schema_input_type=float), Field(gt=0, le=1)]
 Day = Annotated[str, BeforeValidator(_day, json_schema_input_type=str)]
 Patterns = Annotated[list[Annotated[str, Field(min_length=1, max_length=300)]], Field(max_length=_MAX)]
 
@@ -183,6 +192,10 @@ class PolicySection(_Section):
         default=None, gt=0, description="How long a plan waits for approval and is good after it; 7d by default."
     )
     wait: Duration | None = Field(default=None, description="Longest wait in the queue.")
+    api_budget_share: Share | None = Field(
+        default=None,
+        description="Most that all runs of a state together take of each API budget: 0.3 is 30 %, also while alone.",
+    )
     supersede_previews: bool = Field(
         default=False, description="A newer preview sends older ones of the same branch home that still wait."
     )
@@ -208,6 +221,7 @@ class PolicySection(_Section):
             "own_approval": self.own_approval,
             "approval_s": self.approval_expires,
             "wait_s": self.wait,
+            "api_budget_share": self.api_budget_share,
             "supersede_previews": self.supersede_previews,
             "two_persons": self.two_persons,
             "checks": [check.model_dump() for check in self.checks],

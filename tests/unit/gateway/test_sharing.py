@@ -10,7 +10,7 @@ from interlock.testing.clock import FakeClock
 
 def sharing(store: MemoryRecords, clock: FakeClock, process: str) -> tuple[Sharing, SharedBudget]:
     place = LedgerPlace(records=store, clock=clock)
-    shared = Sharing(place, key="gateway/org", process=process, around=Around(waiting=lambda: 1000))
+    shared = Sharing(place, key="gateway/org", process=process, around=Around(waiting=lambda _name, _lasts_s: 1000))
     return shared, shared_budget(shared, "organisation", 100, clock)
 
 
@@ -84,7 +84,7 @@ async def test_a_slice_that_was_not_used_is_given_back() -> None:
 async def test_a_call_that_costs_more_than_the_pace_gives_at_once_goes_too() -> None:
     """A page of 25 flows, of 300 a minute: slices of less than its cost are of use to nobody."""
     clock = FakeClock()
-    around = Around(waiting=lambda: 1, turn=lambda: Turn(name="APPLY", weight=8.0))
+    around = Around(waiting=lambda _name, _lasts_s: 1, turn=lambda: Turn(name="APPLY", weight=8.0))
     place = LedgerPlace(records=MemoryRecords(clock=clock), clock=clock)
     shared = Sharing(place, key="gateway/org", process="a", around=around)
     budget = shared_budget(shared, "flows-list", 300, clock)

@@ -151,7 +151,8 @@ async def test_runs_with_a_gateway_of_their_own_share_a_budget_and_nothing_that_
     records = JudgedRecords(clock)
     users = []
     for process, weight in (("run/a", 4.0), ("run/b", 1.0)):
-        around = Around(waiting=lambda: 1000, turn=lambda weight=weight: Turn(name=str(weight), weight=weight))  # type: ignore[misc]
+        turn = Turn(name=str(weight), weight=weight)
+        around = Around(waiting=lambda _name, _lasts_s: 1000, turn=lambda turn=turn: turn)  # type: ignore[misc]
         shared = Sharing(LedgerPlace(records=records, clock=clock), key="gateway/o", process=process, around=around)
         budget = shared_in([shared])("organisation", 100, 60.0, None, clock.monotonic())
         assert isinstance(budget, SharedBudget)

@@ -10,14 +10,18 @@ gateway, Terraform's environment holds a placeholder instead of the client's sec
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from interlock.creations.creation import Place
 from interlock.creations.looking import Ask
+from interlock.errors import InterlockError
 from interlock.gateway import Credentials, Planned, Secret, apply_overrides, check_deadline, estimate
+from interlock.gateway.allotment import Allotment
 from interlock.gateway.identity import client_key
 from interlock.gateway.service import Gateway, Terms
 from interlock.gateway.sharing import LedgerPlace
@@ -50,6 +54,11 @@ class ServersWay:
     secret: str = field(repr=False)
 
 
+async def _all_of_it() -> Allotment | None:
+    """Allow a run all that there is."""
+    return None
+
+
 class RunGateway:
     """See `interlock.run.surroundings.Gateway`.
 
@@ -64,6 +73,9 @@ class RunGateway:
             aliases; None when nobody is.
         learn: Told of access tokens that a provider gets, to hide them.
         ask_server: Asks the server of this run for a way to its organisation, for a grant; None without one.
+        state: Which one the run holds.
+        allotted: Says what policies allow it now; None for all that there is.
+        every_s: Seconds between two such questions.
     """
 
     def __init__(  # noqa: PLR0913 - each is one thing that the gateways of a run ask or are given
@@ -78,12 +90,18 @@ class RunGateway:
         witness_of: Callable[[Place, tuple[str, ...]], Witness] | None = None,
         ask_server: Callable[[Seat], Awaitable[ServersWay]] | None = None,
         learn: Callable[[tuple[str, ...]], None] = lambda _: None,
+        state: str = "",
+        allotted: Callable[[], Awaitable[Allotment | None]] = _all_of_it,
+        every_s: float = 10.0,
     ) -> None:
         self._need = need
         self._ids = ids
         self._is_current = is_current
         self._ask_server = ask_server
         self._learn = learn
+        self._state, self._allotted, self._every_s = state, allotted, every_s
+        self._allotment: Allotment | None = None
+        self._following: asyncio.Task[None] | None = None
         self._store, self._common, self._witness_of = store, common, witness_of
         self._gateways = [(way, self._new_gateway(way, way.terms)) for way in need.ways]
         self._base = override
@@ -98,7 +116,7 @@ class RunGateway:
         store, common = (None, None) if way.is_servers else (self._store, self._common)
         witness = _witness(way, self._witness_of)
         return Gateway(
-            terms,
+            replace(terms, state=self._state),
             ids=self._ids,
             store=store,
             common=common,
@@ -140,17 +158,30 @@ class RunGateway:
         """See `Gateway.open`."""
         secret = self._ids.fresh()
         self._secrets, self._ports = (secret,), ()
+        self._allotment = await self._allotted()
         blocks = []
         self._gateways = [(way, await self._led(way, gateway, seat)) for way, gateway in self._gateways]
         for way, gateway in self._gateways:
             prefix, port = await self._open_way(way, gateway, run, priority, seat, secret)
             blocks += [self._block(login, way, port, prefix) for login in way.logins]
+        self._following = asyncio.create_task(self._follow_policies(), name="policies of the run's state")
         self._override = self._base + _requirements(self._need.requirements) + "".join(blocks)
         write_override(folder, self._override)
         # Of several, one may belong to a configuration that no resource uses; what is learned has no login yet.
         if len(self._gateways) == 1 and self._open[0].credentials is not None:
             await self._open[0].check_login()
         return self._environment(secret)
+
+    async def _follow_policies(self) -> None:
+        """See a changed share within a heartbeat. While nobody can be asked, the last one holds."""
+        while any(not way.is_servers for way, _ in self._gateways):
+            await asyncio.sleep(self._every_s)
+            with suppress(InterlockError):
+                found = await self._allotted()
+                if found != self._allotment:
+                    self._allotment = found
+                    for gateway in self._open:
+                        gateway.allot(self._state, found)
 
     async def _led(self, way: Way, gateway: Gateway, seat: Seat) -> Gateway:
         """Return the gateway as it is to be opened: that to a server's gateway now learns its address and its secret.
@@ -175,6 +206,7 @@ class RunGateway:
         async def is_current(_run: str) -> bool:
             return await self._is_current(seat.token)
 
+        gateway.allot(self._state, self._allotment)
         address = await gateway.start("127.0.0.1", 0)
         self._open.append(gateway)
         self._ports += (address.port,)
@@ -182,7 +214,7 @@ class RunGateway:
         logins = None if real is None else (real, Credentials(client_id=real.client_id, secret=Secret(secret)))
         token = f"{seat.token}-{self._ids.fresh()}"
         self._secrets += (token,)
-        prefix = gateway.add_run(run, priority, token, is_current, logins=logins)
+        prefix = gateway.add_run(run, priority, token, is_current, logins=logins, state=self._state)
         if way is self._need.main:
             self._url = address.url + prefix
         return prefix, address.port
@@ -256,10 +288,12 @@ class RunGateway:
             limits=apply_overrides(rate_limits(), terms.budgets),
             tokens=terms.tokens,
             parallelism=parallelism,
+            allotment=self._allotment,
         )
         if deadline_s is not None:
             check_deadline(found, left_s=deadline_s)
         text = f"about {found.calls} API calls, at least {found.shortest_s:.0f}s, limited by {found.limited_by}"
+        text += "" if self._allotment is None else f"; {self._allotment.text}"
         return {
             "calls": found.calls,
             "shortest_s": found.shortest_s,
@@ -272,6 +306,9 @@ class RunGateway:
 
     async def close(self) -> Mapping[str, object]:
         """See `Gateway.close`."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait({self._following})
         gateways, self._open = self._open, []
         counts: Counter[str] = Counter()
         for gateway in gateways:

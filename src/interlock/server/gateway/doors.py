@@ -22,11 +22,15 @@ from interlock.clock import Clock
 from interlock.coordinator import Coordinator
 from interlock.errors import InterlockError, LeaseLost, UsageError, command
 from interlock.gateway import Credentials, Secret
+from interlock.gateway.allotment import Allotment
 from interlock.gateway.answers import Answer, api_error, unreachable
 from interlock.gateway.route import RunCaller
 from interlock.gateway.service import Gateway
+from interlock.home.policies import allotment_of
 from interlock.ids import Ids
 from interlock.lock import holder_of
+from interlock.policy.policy import join
+from interlock.policy.policy_book import PolicyBook
 from interlock.rights.callers import Caller
 from interlock.rights.token import Forbidden
 from interlock.server.api.judging import is_of
@@ -59,6 +63,7 @@ class GatewayDoors:
     Args:
         book: The organisations.
         store: Where ways and budgets are shared with other replicas.
+        policies: Those of the server: which share of the budgets runs of a state may take.
         own: Queues of states that are kept here.
         beside: Queues of states that are elsewhere.
         clock: Of the store.
@@ -70,12 +75,15 @@ class GatewayDoors:
         book: OrganisationBook,
         store: Store,
         *,
+        policies: PolicyBook,
         own: Coordinator,
         beside: Coordinator,
         clock: Clock,
         ids: Ids,
     ) -> None:
         self._book = book
+        self._policies = policies
+        self._allotting = asyncio.Lock()
         self._records = store.records
         self._own = own
         self._beside = beside
@@ -84,20 +92,23 @@ class GatewayDoors:
         self._gateways: dict[str, _Open] = {}
         self._opening = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         self._swept_s = clock.monotonic()
         self._before: Counter[str] = Counter()  # of gateways that ended: a total never falls
 
     async def begin(self) -> None:
         """Follow what administrators change."""
-        self._watching = asyncio.create_task(self._follow(), name="organisations")
+        self._watching = [
+            asyncio.create_task(self._follow(), name="organisations"),
+            asyncio.create_task(self._follow_policies(), name="policies of the states at the gateways"),
+        ]
 
     async def close(self) -> None:
         """Let calls under way end, and give budgets back."""
-        if self._watching is not None:
-            self._watching.cancel()
+        for task in self._watching:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._watching
+                await task
         for name in list(self._gateways):
             self._shut(name)
         while self._closing:
@@ -114,7 +125,16 @@ class GatewayDoors:
         found = owner_of(state, await self._book.all())
         return ToldGateway() if found is None else ToldGateway(organisation=found.name, region=found.region)
 
-    async def give(self, caller: Caller, state: str, *, beside: bool, ticket: str, token: int) -> Placeholder:
+    async def give(
+        self,
+        caller: Caller,
+        state: str,
+        *,
+        beside: bool,
+        ticket: str,
+        token: int,
+        allotment: Allotment | None = None,
+    ) -> Placeholder:
         """Return a way for the run that holds a state under this very grant; one given before ends.
 
         Args:
@@ -123,6 +143,7 @@ class GatewayDoors:
             beside: See `Way.beside`.
             ticket: Of the run.
             token: Its fencing token.
+            allotment: What policies beside the run allow its state; the server's own count too.
 
         Raises:
             UsageError: The state belongs to no organisation, or to two.
@@ -155,6 +176,8 @@ class GatewayDoors:
             token=token,
             priority=holder.priority,
             made_at=self._clock.now(),
+            share=None if allotment is None else allotment.share,
+            policy="" if allotment is None else allotment.policy,
         )
         await self._records.swap(WAYS + way.run, expected=None, value=way_to_bytes(way))
         await self._sweep()
@@ -225,6 +248,7 @@ class GatewayDoors:
         if opened is None:
             return None
         if way.run not in opened.ways:
+            await self._allot(opened, way.state, way)  # before its first call, or before it is found here by others
             self._let_in(opened, way, asked.caller.token)
         return opened, way
 
@@ -245,8 +269,20 @@ class GatewayDoors:
             return stands
 
         shown = Credentials(client_id=PLACEHOLDER_CLIENT, secret=Secret(secret))
-        opened.gateway.add_run(way.run, way.priority, secret, is_current, logins=(shown,))
+        opened.gateway.add_run(way.run, way.priority, secret, is_current, logins=(shown,), state=way.state)
         opened.ways[way.run] = way
+
+    async def _allot(self, opened: _Open, state: str, *more: Way) -> None:
+        """Let the gateway know what runs of a state may take: the smallest share that anybody says."""
+        async with self._allotting:  # who read older policies never has the last word
+            own = allotment_of(join(await self._policies.all(), state))
+            told = [
+                Allotment(share=way.share, policy=way.policy)
+                for way in (*opened.ways.values(), *more)
+                if way.state == state and way.share is not None and await self._is_current(way)
+            ]
+            shares = told if own is None else [own, *told]
+            opened.gateway.allot(state, min(shares, key=lambda each: each.share, default=None))
 
     async def _opened(self, name: str) -> _Open | None:
         """Return the gateway of an organisation, opened now if need be; None when there is no such one."""
@@ -273,6 +309,20 @@ class GatewayDoors:
                 seen = changed
             except InterlockError as error:
                 _LOG.warning("organisations are not followed: %s", error)
+                await self._clock.sleep(_RETRY_S)
+
+    async def _follow_policies(self) -> None:
+        seen: int | None = None
+        while True:
+            try:
+                changed = await self._policies.watch(seen=seen, timeout_s=_WATCH_S)
+                if changed != seen:
+                    for opened in list(self._gateways.values()):
+                        for state in {way.state for way in opened.ways.values()}:
+                            await self._allot(opened, state)
+                seen = changed
+            except InterlockError as error:
+                _LOG.warning("policies are not followed at the gateways: %s", error)
                 await self._clock.sleep(_RETRY_S)
 
     async def _take_over(self, known: tuple[Organisation, ...]) -> None:

@@ -16,6 +16,7 @@ from interlock.api.organisations import (
     ToldOrganisations,
 )
 from interlock.audit.announcing import Announce, announcing
+from interlock.gateway.allotment import Allotment
 from interlock.rights import Right
 from interlock.server.api.locks import OfQueue
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, acts, reads
@@ -143,7 +144,15 @@ def gateway_endpoints(doors: GatewayDoors) -> list[AnyEndpoint]:
     async def give(call: Call[OfQueue, AskedPlaceholder]) -> Placeholder:
         """A way to the organisation for the run that holds a state, good while it does."""
         query, asked = call.query, call.body
-        return await doors.give(call.caller, query.state, beside=query.beside, ticket=asked.ticket, token=asked.token)
+        allotment = None if asked.share is None else Allotment(share=asked.share, policy=asked.policy)
+        return await doors.give(
+            call.caller,
+            query.state,
+            beside=query.beside,
+            ticket=asked.ticket,
+            token=asked.token,
+            allotment=allotment,
+        )
 
     return [
         reads("/gateway", tell, right=Right.PLAN, query=OfQueue, answer=ToldGateway),

@@ -41,6 +41,8 @@ class Way(Struct, frozen=True, kw_only=True):
         token: The fencing token of the grant.
         priority: The class of the run.
         made_at: When it was given.
+        share: Of each API budget that policies beside the run allow it; None for no such policy.
+        policy: Which of them says so.
     """
 
     schema: int = SCHEMA
@@ -53,6 +55,8 @@ class Way(Struct, frozen=True, kw_only=True):
     token: int
     priority: Priority
     made_at: datetime
+    share: float | None = None
+    policy: str = ""
 
     @property
     def reads_only(self) -> bool:

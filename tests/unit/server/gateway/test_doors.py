@@ -18,9 +18,12 @@ from interlock.clock import SystemClock
 from interlock.compose.gateways import gateway_routes
 from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import LeaseLost, UsageError
+from interlock.gateway.allotment import Allotment
 from interlock.gateway.oauth import Credentials, Secret, basic_header
 from interlock.ids import RandomIds
 from interlock.lock import Broken, Priority, Released, Requested
+from interlock.policy import Policy
+from interlock.policy.policy_book import PolicyBook
 from interlock.rights import Right, Role, may
 from interlock.rights.token import Forbidden
 from interlock.server.api.judging import signed
@@ -71,8 +74,37 @@ class Server:
         assert holder.ticket == ticket
         return holder.token
 
-    async def way(self, ticket: str, token: int, *, caller: Somebody = ANNA, state: str = STATE) -> Placeholder:
-        return await self.doors.give(caller, state, beside=False, ticket=ticket, token=token)
+    async def way(
+        self,
+        ticket: str,
+        token: int,
+        *,
+        caller: Somebody = ANNA,
+        state: str = STATE,
+        allotment: Allotment | None = None,
+    ) -> Placeholder:
+        return await self.doors.give(caller, state, beside=False, ticket=ticket, token=token, allotment=allotment)
+
+    async def press(self, way: Placeholder, calls: int) -> None:
+        """Call as quickly as the gateway lets."""
+        bearer = {"Authorization": f"Bearer {(await self.log_in(way))[1]['access_token']}"}
+        left = iter(range(calls))
+
+        async def work() -> None:
+            for number in left:
+                while True:
+                    target = f"{self.url}{way.path}{SKILLS}/{way.secret[:8]}-{number}"
+                    async with self.http.get(target, headers=bearer) as answer:
+                        if answer.status == 404:
+                            break
+                        assert answer.status == 429, await answer.text()
+                        assert "this state may use 25 % of the API budget (policy quarter)" in await answer.text()
+                    await asyncio.sleep(float(answer.headers["Retry-After"]))
+
+        await asyncio.gather(*(work() for _ in range(12)))
+
+    def allotted(self, state: str) -> Allotment | None:
+        return self.doors._gateways["acme"].gateway._admission.allotments.of(state)
 
     async def log_in(self, way: Placeholder, *, client: str = "", secret: str = "") -> tuple[int, dict[str, Any]]:
         shown = Credentials(client_id=client or way.client_id, secret=Secret(secret or way.secret))
@@ -95,6 +127,7 @@ async def serving(store: Store) -> AsyncIterator[Server]:
         doors = GatewayDoors(
             OrganisationBook(store, SystemClock()),
             store,
+            policies=PolicyBook(store.records),
             own=coordinator,
             beside=LocalCoordinator(NamespacedRecords(store.records, "beside/"), SystemClock(), RandomIds()),
             clock=SystemClock(),
@@ -128,9 +161,14 @@ async def server(store: Store, simulation: tuple[Simulation, str]) -> AsyncItera
         yield found
 
 
-async def keep(store: Store, url: str, *, secret: str = DEFAULT_CLIENT.secret) -> None:
+async def keep(store: Store, url: str, *, secret: str = DEFAULT_CLIENT.secret, budgets: tuple[str, ...] = ()) -> None:
     asked = NewOrganisation(
-        name="acme", region="us-east-1", client_id=DEFAULT_CLIENT.id, secret=secret, states=["prod/**"]
+        name="acme",
+        region="us-east-1",
+        client_id=DEFAULT_CLIENT.id,
+        secret=secret,
+        states=["prod/**"],
+        budgets=list(budgets),
     )
     await OrganisationBook(store, SystemClock()).add(asked, by="ada", upstream=(url, url))
 
@@ -287,3 +325,59 @@ async def test_ways_of_grants_that_ended_are_cleared_away(server: Server, store:
     server.doors._swept_s -= 10_000
     await server.way("run2", await server.hold("run2"))
     assert len(await store.records.list(WAYS)) == 1
+
+
+QUARTER = Policy(name="quarter", states=STATE, api_budget_share=0.25)
+
+
+def most_in_a_window(simulation: Simulation, way: Placeholder, window_s: float) -> int:
+    at = [each.elapsed_s for each in simulation.journal if way.secret[:8] in each.path]
+    return max(sum(begin <= each < begin + window_s for each in at) for begin in at)
+
+
+@pytest.mark.promise("P7")
+async def test_a_states_runs_take_no_more_than_their_share_of_the_servers_budget_and_others_get_the_rest(
+    store: Store, simulation: tuple[Simulation, str]
+) -> None:
+    await PolicyBook(store.records).replace((QUARTER,))
+    await keep(store, simulation[1], budgets=("organisation=60/3s",))
+    async with serving(store) as server:
+        capped = await server.way("run1", await server.hold("run1"))
+        other = await server.way("run2", await server.hold("run2", state="prod/b"), state="prod/b")
+        await asyncio.gather(server.press(capped, 45), server.press(other, 90))
+    assert most_in_a_window(simulation[0], capped, 3.0) <= 15
+    assert most_in_a_window(simulation[0], other, 3.0) > 15
+    assert simulation[0].statuses[429] == 0
+
+
+@pytest.mark.promise("P7")
+async def test_a_gateway_sees_a_changed_share_while_a_run_goes_on(server: Server, store: Store) -> None:
+    way = await server.way("run1", await server.hold("run1"))
+    assert await server.call(way, "GET", SKILLS) == 200
+    book = PolicyBook(store.records)
+    assert server.allotted(STATE) is None
+    for share in (0.25, 0.5, None):
+        await book.replace((Policy(name="quarter", states="prod/*", api_budget_share=share),))
+        wanted = None if share is None else Allotment(share=share, policy="quarter")
+
+        async def told() -> Allotment | None:
+            return server.allotted(STATE)
+
+        await until(told, lambda found: found == wanted)  # noqa: B023 - it is awaited here
+
+
+@pytest.mark.promise("P7")
+async def test_policies_beside_a_run_tighten_the_servers_share_and_never_loosen_it(
+    server: Server, store: Store
+) -> None:
+    await PolicyBook(store.records).replace((QUARTER,))
+    for number, (share, holds) in enumerate(((0.1, 0.1), (0.9, 0.25), (None, 0.25))):
+        ticket = f"run{number}"
+        token = await server.hold(ticket)
+        told = None if share is None else Allotment(share=share, policy="repository")
+        way = await server.way(ticket, token, allotment=told)
+        assert await server.call(way, "GET", SKILLS) == 200
+        found = server.allotted(STATE)
+        assert found is not None
+        assert found.share == holds
+        await server.coordinator.apply_event(STATE, Released(ticket=ticket, token=token))
