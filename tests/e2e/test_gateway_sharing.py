@@ -19,6 +19,7 @@ import asyncio, sys
 from pathlib import Path
 import aiohttp
 from interlock.clock import SystemClock
+from interlock.gateway.allotment import Allotment
 from interlock.gateway.oauth import Credentials, Secret
 from interlock.gateway.rules import Override
 from interlock.gateway.service import Gateway, Terms
@@ -26,7 +27,7 @@ from interlock.lock import Priority
 from interlock.simulator import DEFAULT_CLIENT
 from interlock.store.sqlite import SqliteStore
 
-async def main(url, database, name, calls, window_s, allowed="100", class_="APPLY"):
+async def main(url, database, name, calls, window_s, allowed="100", class_="APPLY", state="", share="1"):
     store = await SqliteStore.open(Path(database), clock=SystemClock())
     credentials = Credentials(client_id=DEFAULT_CLIENT.id, secret=Secret(DEFAULT_CLIENT.secret))
     budgets = (
@@ -35,8 +36,9 @@ async def main(url, database, name, calls, window_s, allowed="100", class_="APPL
     )
     terms = Terms(api_url=url, login_url=url, credentials=credentials, budgets=budgets, tokens=1)
     gateway = Gateway(terms, store=store.records)
+    gateway.allot(state, Allotment(share=float(share)))
     address = await gateway.start("127.0.0.1")
-    prefix = gateway.add_run(name, Priority[class_], "tok", lambda _: True)
+    prefix = gateway.add_run(name, Priority[class_], "tok", lambda _: True, state=state)
     statuses = []
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as client:
         async def worker(number):
@@ -112,3 +114,31 @@ async def test_an_apply_and_a_drift_scan_in_two_processes_share_by_their_weights
     first = next(number for number, path in enumerate(paths) if path.startswith("APPLY"))
     drift = sum(1 for path in paths[first:] if path.startswith("DRIFT"))
     assert drift <= 40  # one in eight, and what went while the apply had nothing to ask
+
+
+@pytest.mark.promise("P7")
+async def test_two_processes_of_one_state_hold_its_share_together_and_a_third_has_the_rest(tmp_path: Path) -> None:
+    limit = Limit(key="org", scope=Scope.ORGANIZATION, allowed=60, window_s=3.0, window=WindowKind.SLIDING)
+    simulation = Simulation(Organisation(limits=(limit,)))
+    async with serve(simulation) as served:
+        children = [
+            await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", CHILD, served.url, str(tmp_path / "interlock.db")),
+                *(name, calls, "3.0", "60", class_, state, share),
+                stdout=asyncio.subprocess.PIPE,
+            )
+            for name, calls, class_, state, share in (
+                ("ours-a", "3", "APPLY", "prod/a", "0.3"),
+                ("ours-b", "2", "PLAN", "prod/a", "0.3"),
+                ("other", "12", "DRIFT", "prod/b", "1"),
+            )
+        ]
+        printed = [await child.communicate() for child in children]
+    assert [out.strip() for out, _ in printed] == [b"30", b"20", b"120"]
+    assert simulation.statuses[429] == 0
+    most = {}
+    for kind in ("ours", "other"):
+        at = [entry.elapsed_s for entry in simulation.journal if f"/{kind}-" in entry.path]
+        most[kind] = max(sum(begin <= each < begin + 3.0 for each in at) for begin in at)
+    assert most["ours"] <= 18
+    assert most["other"] > 18  # the drift scan of another state is not kept to it

@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from interlock.api.books import ToldPolicies
 from interlock.api.organisations import AskedPlaceholder, Placeholder
 from interlock.clock import SystemClock
 from interlock.gateway.oauth import Credentials, Secret, basic_header
@@ -21,6 +22,7 @@ from interlock.home.line import Line
 from interlock.home.server_coordinator import ServerCoordinator
 from interlock.ids import RandomIds
 from interlock.lock import Requested
+from interlock.policy import Policy
 from interlock.settings.values import Secret as Hidden
 from interlock.simulator import DEFAULT_CLIENT, Limit, Scope, Simulation, WindowKind
 from interlock.simulator import Terms as Organisation
@@ -88,8 +90,11 @@ async def servers(folder: Path, url: str, replicas: int) -> AsyncIterator[Server
                 await process.wait()
 
 
-async def press(made: Servers, name: str, address: str, for_s: float) -> None:
-    """Hold a state as one home, and call the organisation through the server as quickly as it lets."""
+async def press(made: Servers, name: str, address: str, for_s: float, *more: str) -> None:
+    """Hold a state as one home, and call the organisation through the server as quickly as it lets.
+
+    Its calls go to that address, and in turns to the others that are named.
+    """
     clock = SystemClock()
     line = Line(address, Hidden(value=TOKEN), clock)
     queue = ServerCoordinator(line, clock, RandomIds())
@@ -106,18 +111,19 @@ async def press(made: Servers, name: str, address: str, for_s: float) -> None:
     await line.close()
     made.done[name] = 0
     until_s = clock.monotonic() + for_s
-    async with aiohttp.ClientSession(f"{address}", connector=aiohttp.TCPConnector(limit=0)) as http:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         shown = Credentials(client_id=way.client_id, secret=Secret(way.secret))
         headers = {"Authorization": basic_header(shown)}
         form = {"grant_type": "client_credentials"}
-        async with http.post(f"{way.path}/oauth/token", data=form, headers=headers) as answer:
+        async with http.post(f"{address}{way.path}/oauth/token", data=form, headers=headers) as answer:
             bearer = {"Authorization": f"Bearer {(await answer.json())['access_token']}"}
 
         async def worker(number: int) -> None:
             count = 0
             while clock.monotonic() < until_s:
                 count += 1
-                path = f"{way.path}/api/v2/routing/skills/{name}-{number}-{count}"
+                to = (address, *more)[number % (1 + len(more))]
+                path = f"{to}{way.path}/api/v2/routing/skills/{name}-{number}-{count}"
                 try:
                     async with http.get(path, headers=bearer) as answer:
                         made.done[name] += answer.status == 404
@@ -161,3 +167,47 @@ async def test_two_replicas_share_one_budget_and_that_of_a_killed_one_comes_back
         await living
         assert made.simulation.statuses[429] == 0
         assert made.used(2 * WINDOW_S, 2 * WINDOW_S) >= 0.6
+
+
+SHARE = 0.3
+
+
+async def say_policy(address: str) -> None:
+    """Leave the runs of `prod/a` their share."""
+    line = Line(address, Hidden(value=TOKEN), SystemClock())
+    policies = [Policy(name="small", states="prod/a", api_budget_share=SHARE)]
+    await line.ask_for(ToldPolicies, "PUT", "/policies", sends=ToldPolicies(policies=tuple(policies)))
+    await line.close()
+
+
+def most_in_a_window(made: Servers, name: str) -> int:
+    at = [entry.elapsed_s for entry in made.simulation.journal if f"/{name}-" in entry.path]
+    return max(sum(begin <= each < begin + WINDOW_S for each in at) for begin in at)
+
+
+async def hold_to_a_share(made: Servers) -> None:
+    """Let a run with a share call through every replica, first alone and then beside another."""
+    await say_policy(made.addresses[0])
+    await press(made, "a", made.addresses[0], 2 * WINDOW_S, *made.addresses[1:])
+    alone = made.done["a"]
+    both = (
+        press(made, "a", made.addresses[0], FOR_S, *made.addresses[1:]),
+        press(made, "b", made.addresses[-1], FOR_S),
+    )
+    await asyncio.gather(*both)
+    assert made.simulation.statuses[429] == 0
+    assert most_in_a_window(made, "a") <= SHARE * ALLOWED
+    assert alone >= 0.8 * SHARE * ALLOWED * 2
+    assert made.done["a"] >= 0.8 * SHARE * ALLOWED * FOR_S / WINDOW_S
+    assert made.done["b"] >= 0.8 * (1 - SHARE) * ALLOWED * FOR_S / WINDOW_S
+
+
+async def test_a_run_takes_no_more_than_its_states_share_of_a_servers_budget(tmp_path: Path) -> None:
+    async with servers(tmp_path, str(tmp_path / "server.db"), 1) as made:
+        await hold_to_a_share(made)
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+async def test_replicas_hold_a_states_share_together(tmp_path: Path, postgres: PostgresServer) -> None:
+    async with servers(tmp_path, f"{postgres.url}&schema=share", 2) as made:
+        await hold_to_a_share(made)
