@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from pathlib import Path
 
@@ -155,6 +156,24 @@ def test_a_run_on_s3_draws_from_the_ledger_beside_its_queue(tmp_path: Path, aws:
         ours = "interlock:budgets:gateway/" if locking == TABLE_ONLY else ".interlock/records/gateway/"
         found = [*desk.items(), *(each["Key"] for each in aws.s3.list_objects_v2(Bucket=desk.bucket)["Contents"])]
         assert sum(name.startswith(ours) for name in found) == 1, found
+        desk.close()
+
+
+def test_a_run_on_s3_draws_its_states_share_from_the_ledger_beside_its_queue(tmp_path: Path, aws: LocalAws) -> None:
+    with serve_in_thread(Simulation()) as organisation:
+        desk = S3Desk(tmp_path, aws)
+        desk.environ |= lead_to(organisation, tmp_path)
+        module = desk.root(LOCKFILE_ONLY, text=ONE_SKILL)
+        policy = 'policies:\n  - name: small\n    states: "**"\n    api_budget_share: 0.3\n'
+        (module / "interlock.yaml").write_text(LIMITED + policy)
+        applied = desk.run("apply", module, "--auto-approve")
+        assert applied.code == 0, applied.err
+        assert "this state may use 30 % of the API budget (policy small)" in applied.err + applied.out
+        keys = [each["Key"] for each in aws.s3.list_objects_v2(Bucket=desk.bucket)["Contents"]]
+        (ours,) = [key for key in keys if key.startswith(".interlock/records/gateway/")]
+        stored = aws.s3.get_object(Bucket=desk.bucket, Key=ours)["Body"].read()
+        (part,) = re.findall(rb'"share:([^"]+):organisation":\{"allowed":(\d+)', stored)
+        assert part[1] == b"90"
         desk.close()
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.errors import InterlockError
-from interlock.policy import Freeze, Layer, Policy, Window, join
+from interlock.policy import Freeze, Layer, Policies, Policy, Window, join
 from interlock.policy.approval import Approval, Decision, Kind, Standing, Verdict, decided, standing, used
 from interlock.policy.judging import judge, refused
 from interlock.policy.summary import Resource, summarise
@@ -45,6 +45,7 @@ POLICIES = st.builds(
     approvals=st.integers(0, 3),
     own_approval=st.booleans(),
     wait_s=st.none() | st.floats(1, 100),
+    api_budget_share=st.none() | st.floats(0.01, 1.0),
 )
 RESOURCES = st.lists(
     st.builds(
@@ -56,6 +57,11 @@ RESOURCES = st.lists(
     max_size=5,
     unique_by=lambda one: one.address,
 )
+
+
+def share_of(policies: Policies) -> float:
+    saying = policies.api_budget_share
+    return 1.0 if saying is None else saying.api_budget_share or 1.0
 
 
 @given(st.lists(POLICIES, max_size=3), POLICIES, RESOURCES, st.booleans())
@@ -70,6 +76,7 @@ def test_another_policy_never_allows_what_was_refused(
     assert after.approvals >= before.approvals
     assert not (after.own_approval and before.approvals and not before.own_approval)
     assert (after.wait_s or 1e9) <= (before.wait_s or 1e9)
+    assert share_of(after) <= share_of(before)
 
 
 @given(st.lists(POLICIES, max_size=3), POLICIES, INSTANTS)

@@ -77,9 +77,14 @@ async def _told() -> tuple[list[Summary], list[BudgetSeen]]:
 
 
 def _limit(budget: BudgetSeen) -> tuple[str, ...]:
-    closed = f"closed for {view.duration(budget.closed_s)}" if budget.closed_s else ""
+    from interlock.gateway.allotment import read_part_name
+
+    part = read_part_name(budget.name)
+    name, note = budget.name, f"closed for {view.duration(budget.closed_s)}" if budget.closed_s else ""
+    if part is not None:
+        name, note = part[1], f"share of {part[0]}"
     window, of = view.duration(budget.window_s), budget.organisation[:8]
-    return (budget.name, view.plain(of), str(budget.drawn), str(budget.allowed), window, closed)
+    return (name, view.plain(of), str(budget.drawn), str(budget.allowed), window, note)
 
 
 def _row(state: dict[str, Any], now: datetime) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from interlock.errors import UsageError
+from interlock.errors import UsageError, command
 from interlock.policy.policy import Layer, Policy
 
 
@@ -53,7 +53,7 @@ def checked_policies(policies: Iterable[Policy], *, source: str) -> tuple[Policy
     if any(not program.policies.startswith("/") for one in told for program in one.programs):
         raise UsageError(f"{source}: the path of a program's rules is not absolute", why="it is read where a run works")
     document = {"policies": [_as_told(one) for one in told]}
-    return parse_policies(document, file=source, layer=Layer.SERVER)
+    return parse_policies(document, file=source, layer=Layer.SERVER, again="FILE")
 
 
 def _as_told(policy: Policy) -> dict[str, Any]:
@@ -74,13 +74,14 @@ def _as_told(policy: Policy) -> dict[str, Any]:
 _SPELLED_OTHERWISE = frozenset({"layer", "protected_types", "protected_addresses", "approval_s", "wait_s"})
 
 
-def parse_policies(document: Mapping[str, Any], *, file: str, layer: Layer) -> tuple[Policy, ...]:
+def parse_policies(document: Mapping[str, Any], *, file: str, layer: Layer, again: str = "") -> tuple[Policy, ...]:
     """Return the policies of a document `{"policies": […]}` that is not interlock.yaml.
 
     Args:
         document: As read.
         file: Where it is from, for people.
         layer: Who says them.
+        again: The file that a person gives once more when a value is wrong; empty for `file`.
 
     Raises:
         UsageError: A value or a key is wrong; the message names the nearest valid key.
@@ -95,6 +96,6 @@ def parse_policies(document: Mapping[str, Any], *, file: str, layer: Layer) -> t
     try:
         parsed = PoliciesDocument.model_validate(document)
     except ValidationError as error:
-        raise explained(file, error, policy_keys_at) from None
+        raise explained(file, error, policy_keys_at, again=command("policies", "set", again or file)) from None
     base = Path(file).absolute().parent
     return read_policies({**policy.plain(base), "layer": layer.value} for policy in parsed.policies)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from interlock.errors import UsageError, reason_of
+from interlock.errors import UsageError, command, reason_of
 from interlock.settings.authority import check_address, check_repository
 from interlock.settings.values import (
     PROTECTIONS,
@@ -301,20 +301,25 @@ def _explained(path: Path, error: ValidationError, model: Any) -> UsageError:
     return explained(str(path), error, model.keys_at)
 
 
-def explained(path: str, error: ValidationError, keys_at: Callable[[Sequence[int | str]], list[str]]) -> UsageError:
+def explained(
+    path: str, error: ValidationError, keys_at: Callable[[Sequence[int | str]], list[str]], *, again: str = ""
+) -> UsageError:
     """Return what is wrong with a file of settings, as a person corrects it.
 
     Args:
         path: The file.
         error: What its model said.
         keys_at: Returns the valid keys at a place in it.
+        again: What a person types once it is corrected; empty for what looks at the settings.
     """
     found = error.errors(include_url=False, include_input=False)
     # A misspelled key is why another one is missing: it is told first.
     first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
-        return UsageError(f"{path}: {where}: {first['msg']}", fix="correct the value; docs/reference/configuration.md")
+        what = first["msg"].removeprefix("Value error, ")  # pydantic's word before what our own checks say
+        fix = f"correct the value, then: {again or command('doctor')}    docs/reference/configuration.md has all keys"
+        return UsageError(f"{path}: {where}: {what}", fix=fix)
     import difflib
 
     near = difflib.get_close_matches(str(first["loc"][-1]), keys_at(first["loc"][:-1]), n=1, cutoff=0.5)

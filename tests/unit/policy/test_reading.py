@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from interlock.errors import BackendUnavailable, UsageError
 from interlock.policy import Layer, Policy
 from interlock.policy.policy_book import PolicyBook
-from interlock.policy.reading import parse_policies, read_policies, zone
+from interlock.policy.reading import checked_policies, parse_policies, read_policies, zone
 from interlock.settings.reading import load
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import FakeClock
@@ -121,3 +122,20 @@ async def test_policies_that_cannot_be_read_let_nothing_pass(spoiled: bytes) -> 
     await records.swap("policies", expected=None, value=spoiled)
     with pytest.raises(BackendUnavailable, match="cannot be read"):
         await PolicyBook(records).all()
+
+
+@pytest.mark.parametrize("said", [0, 0.0, -0.2, 1.5, True, "0.3", "30%", "lots", [0.3], float("nan"), float("inf")])
+def test_a_share_that_is_none_is_refused_with_what_to_type_once_it_is_corrected(said: object) -> None:
+    with pytest.raises(UsageError) as refused:
+        parsed(api_budget_share=said)
+    assert "policies.0.api_budget_share: a share is a number above 0 and up to 1, such as 0.3 for 30 %" in str(refused)
+    assert "interlock policies set /etc/p.yaml" in refused.value.fix
+
+
+@pytest.mark.parametrize("said", [0.3, 1, 1e-6, None])
+def test_a_share_is_read_and_what_is_sent_to_a_server_is_checked_as_a_file_is(said: float | None) -> None:
+    policy = parsed(api_budget_share=said)
+    assert policy.api_budget_share == said
+    assert checked_policies((policy,), source="what was sent") == (policy,)
+    with pytest.raises(UsageError, match=r"what was sent: policies\.0\.api_budget_share"):
+        checked_policies((replace(policy, api_budget_share=2.0),), source="what was sent")
