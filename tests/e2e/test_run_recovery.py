@@ -163,3 +163,25 @@ def test_a_front_end_that_leaves_while_it_buries_its_run_does_not_say_that_the_s
     assert run.process.wait(STEP_S) == 131
     kill(summary, "terraform")
     assert desk.run("wait", summary.run).code == 131
+
+
+@pytest.mark.promise("P3", "P5", "P9")
+def test_recover_takes_over_a_run_whose_supervisor_was_killed_while_its_terraform_works(
+    desk: Desk, module: Path
+) -> None:
+    dead = desk.apply(module, hold=60)
+    summary = desk.until_working()
+    dead.signal(signal.SIGKILL)
+    kill(summary)
+    dead.wait()
+    refused = desk.run("force-unlock", "s", "--yes")
+    assert (refused.code, "its supervisor was killed" in refused.out) == (13, True), refused.out
+    assert f"next   interlock wait {summary.run}" in refused.err
+    shown = desk.run("recover", "s", "--dry-run")
+    assert "would be stopped" in shown.err, shown.err
+    assert [holder.run for holder in desk.lock().holders] == [summary.run]
+    recovered = desk.run("recover", "s", "--yes", "--no-plan")
+    assert recovered.code == 0, recovered.err
+    assert saved(desk) == {"kept", "work"}
+    assert desk.lock().holders == ()
+    assert desk.summary().exit == 143

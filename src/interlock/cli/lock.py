@@ -183,6 +183,8 @@ def show_explained(found: Explained) -> None:
     view.say(f"verdict: {found.verdict.conclusion.told}")
     for text in found.verdict.reasons:
         view.say(f"  because {view.local(text)}")
+    if found.orphaned:
+        view.say(f"  its supervisor was killed; what it started works on: {command('wait', found.orphaned)}")
     for text in found.verdict.missing:
         view.say(f"  to know more: {fill_in(text, found.subject)}")
 

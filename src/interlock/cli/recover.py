@@ -241,6 +241,9 @@ async def _lock(walk: _Walk, home: Home) -> None:
             return
         if not walk.quiet:
             show_explained(found)
+        if found.orphaned:
+            await _take_over(walk, home, found.orphaned)
+            return
         if walk.dry_run:
             check_may_break(judged_of(found), walk.override)
             walk.record("lock", "offered", f"would be broken: {found.lock['id']}")
@@ -252,6 +255,23 @@ async def _lock(walk: _Walk, home: Home) -> None:
             )
         kept = f"; the state as it was: {freed.snapshot}" if freed.snapshot else ""
         walk.record("lock", "done", f"{freed.text}{kept}")
+
+
+async def _take_over(walk: _Walk, home: Home, run: str) -> None:
+    """End a run whose supervisor was killed while its Terraform works on, as the next run in line would.
+
+    Raises:
+        InterlockError: The person said no.
+    """
+    from interlock.compose.burying import take_over
+
+    if walk.dry_run:
+        walk.record("lock", "offered", f"the Terraform of run {run} would be stopped, and what it made saved")
+        return
+    if not walk.agrees(f"The supervisor of run {run} was killed. Stop its Terraform safely and save what it made?"):
+        raise InterlockError("stopped: the lock is still there", why="you said no", fix=command("wait", run))
+    await take_over(home.runs / run, lambda text: view.note(f"recovery: {text}"))
+    walk.record("lock", "done", f"run {run} has ended, and its lock was given back: {command('runs', 'show', run)}")
 
 
 async def _leftovers(walk: _Walk, site: Site) -> None:

@@ -147,6 +147,11 @@ def bury(folder: Path, tell: Callable[[str], None], *, is_leaving: Callable[[], 
     return asyncio.run(_bury(folder, tell, is_leaving))
 
 
+async def take_over(folder: Path, tell: Callable[[str], None]) -> Entry:
+    """See `bury`, for who has a loop."""
+    return await _bury(folder, tell, lambda: False)
+
+
 async def _bury(folder: Path, tell: Callable[[str], None], is_leaving: Callable[[], bool]) -> Entry:
     from interlock.compose.supervising import open_desk
     from interlock.run.order import ORDER_FILE, decode

@@ -24,9 +24,9 @@ from interlock.existing import ExistingBackend, TerraformLock, find_reference
 from interlock.home.interface import Home
 from interlock.lock import Holder
 from interlock.operate.places import places_beside
-from interlock.operate.runs import recorded_at_server
+from interlock.operate.runs import is_abandoned, recorded_at_server
 from interlock.policy.approval import Kind
-from interlock.recovery import Evidence, Says, Verdict, judge
+from interlock.recovery import Conclusion, Evidence, Says, Verdict, judge
 from interlock.recovery.terraform_lock import Inquiry, Judged, Override, break_lock, check_may_break, examine
 from interlock.recovery.witnesses import ci, heartbeat, process, terraform
 from interlock.recovery.witnesses.ci import Trust
@@ -95,6 +95,8 @@ class Explained:
         evidence: What was seen.
         verdict: What follows; None when nobody holds.
         released: It was given back while we watched.
+        orphaned: The run of this home that holds, whose supervisor is gone while what it started works on; "" for any
+            other holder. Who takes it over stops its Terraform, saves what that made, and gives the lock back.
     """
 
     subject: str
@@ -105,6 +107,7 @@ class Explained:
     evidence: tuple[Evidence, ...] = ()
     verdict: Verdict | None = None
     released: bool = False
+    orphaned: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -433,7 +436,16 @@ class GrantCase:
             lock=None if verdict is None or self._holder is None else _holder_values(self._holder),
             evidence=evidence,
             verdict=verdict,
+            orphaned=self._orphaned(verdict),
         )
+
+    def _orphaned(self, verdict: Verdict | None) -> str:
+        """See `Explained.orphaned`."""
+        if self._holder is None or verdict is None or verdict.conclusion is not Conclusion.ALIVE:
+            return ""
+        run = self._holder.run
+        folder = self._question.home.runs / run
+        return run if run and folder.is_dir() and is_abandoned(folder) else ""
 
     async def _verify(self) -> tuple[Finding, ...]:
         try:
@@ -445,7 +457,13 @@ class GrantCase:
 
 def judged_of(explained: Explained) -> Judged:
     """Return the judgement alone: the rules of breaking are the same for every lock."""
-    return Judged(address=explained.subject, evidence=explained.evidence, verdict=explained.verdict)
+    way = f"{command('wait', explained.orphaned)}    stops its Terraform, saves what it made, gives the lock back"
+    return Judged(
+        address=explained.subject,
+        evidence=explained.evidence,
+        verdict=explained.verdict,
+        way=way if explained.orphaned else "",
+    )
 
 
 def _holder_values(holder: Holder) -> dict[str, Any]:

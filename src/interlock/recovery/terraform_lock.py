@@ -78,6 +78,7 @@ class Judged:
         evidence: What was seen.
         verdict: What follows; None when nobody holds.
         released: Somebody held when we began, and gave it back while we watched.
+        way: The command by which a living holder is ended safely, where there is one.
     """
 
     address: str
@@ -86,6 +87,7 @@ class Judged:
     evidence: tuple[Evidence, ...] = ()
     verdict: Verdict | None = None
     released: bool = False
+    way: str = ""
 
     @property
     def lock(self) -> TerraformLock | None:
@@ -207,7 +209,7 @@ def check_may_break(judged: Judged, override: Override | None) -> None:
             raise LockHeld(
                 f"the lock on {judged.address} was not broken: its holder is alive",
                 why="; ".join(verdict.reasons),
-                fix="wait for it, or stop it where it runs: kill -INT, or cancel its job",
+                fix=judged.way or "wait for it, or stop it where it runs: kill -INT, or cancel its job",
                 verdict="alive",
             )
         case Conclusion.UNDECIDED:
