@@ -26,10 +26,11 @@ PROOFS_TURN ?= 0
 demo: $(READY)
 	$(BIN)/interlock demo
 
-# Compiled once, and not by each of the workers at the same time.
+# Compiled once, and not by each of the workers at the same time. A file is one worker's, which starts once what its tests
+# share; the files in their order, because those that take long come first and many short ones last.
 test: $(READY)
 	@$(BIN)/python -m compileall -q -j 2 src
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 # What `make test` leaves out: the proofs marked slow, and most examples of property tests. PROOFS_SECONDS=60 PROOFS_TURN=7 begins with the seventh and ends early.
 proofs: $(READY)

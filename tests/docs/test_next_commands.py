@@ -33,8 +33,6 @@ SPEAKING = ("cli", "ci", "lint")  # rooms whose other texts name commands withou
 NO_HINTS = ("ci/rendering", "ci/comment.py", "ci/document.py")
 NO_COMMANDS = frozenset({"interlock lock acquire"})
 
-pytestmark = pytest.mark.xdist_group("next-commands")  # all sources are read once
-
 # What a person must choose themselves. A state, a folder, a run, a lock or a version is known when the hint is made.
 CHOSEN = frozenset({"FILE", "FOLDER", "REGION"})
 CHOSEN_AFTER = {"NAME": {"--bucket", "--table"}, "TEXT": {"--reason"}}

@@ -46,8 +46,6 @@ FOREIGN = (
 FOREIGN_NAMES = frozenset({"runner.py", "deploy.py", "x.py"})  # programs of a user, in examples
 FILE_ENDINGS = frozenset({"db", "yaml", "yml", "json", "toml", "tf", "md", "io", "svg", "sock", "log", "dev", "sarif"})
 
-pytestmark = pytest.mark.xdist_group("paths")  # all sources are read once
-
 _PATH = re.compile(r"(?<![\w./:@$*<{~-])((?:[\w-][\w.-]*/)+[\w.-]*\w|[\w-]+\.py\b)(?![\w*<{/-])")
 _MODULE = re.compile(r"(?<![\w./@-])interlock((?:\.[A-Za-z_]\w*)+)(?![\w-]|/)")
 _FACT = re.compile(r"docs/facts/([\w-]+)\.md((?:(?:,| and|, and)? ?#[\w-]+)+)")

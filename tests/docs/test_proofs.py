@@ -17,8 +17,6 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "proofs.md"
 RENEW = "run python scripts/write_proofs.py"
 
-pytestmark = pytest.mark.xdist_group("proofs")  # all tests are read once
-
 
 @pytest.fixture(scope="module")
 def writer() -> dict[str, Any]:

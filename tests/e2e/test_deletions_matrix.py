@@ -12,7 +12,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.promise("P6"),
     pytest.mark.promise("P8"),
-    pytest.mark.xdist_group("matrix"),  # what a cell starts from is made once
 ]
 
 OWN = (

@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from tests.desk import Desk
 
 from interlock.simulator import DEFAULT_CLIENT, Simulation
 from interlock.simulator.asgi import serve_in_thread
@@ -109,10 +110,10 @@ def test_a_refused_client_ends_it_with_the_status_for_authentication() -> None:
         ("--listen", "192.0.2.1:1", "--region", "eu-central-1"),
     ],
 )
-def test_wrong_arguments_are_a_usage_error_in_three_parts(arguments: tuple[str, ...]) -> None:
-    child = start(*arguments, GENESYSCLOUD_OAUTHCLIENT_SECRET="some-secret")
-    out, errors = child.communicate(timeout=120)
-    assert child.returncode == 3, errors
-    assert out == ""
-    assert errors.startswith("error[usage]")
-    assert "Traceback" not in errors
+def test_wrong_arguments_are_a_usage_error_in_three_parts(arguments: tuple[str, ...], desk: Desk) -> None:
+    known = {"GENESYSCLOUD_OAUTHCLIENT_ID": DEFAULT_CLIENT.id, "GENESYSCLOUD_OAUTHCLIENT_SECRET": "some-secret"}
+    answer = desk.call("gateway", *arguments, environ=known)
+    assert answer.code == 3, answer.err
+    assert answer.out == ""
+    assert answer.err.startswith("error[usage]")
+    assert "Traceback" not in answer.err

@@ -18,7 +18,7 @@ from interlock.compose.homes import at_home
 from interlock.operate.unlock import Asked, Explained, Freed, open_case
 from interlock.testing.postgres import postgres_server, why_not
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("recovery-elsewhere")]
+pytestmark = pytest.mark.e2e
 
 
 class Plain:

@@ -20,7 +20,7 @@ from interlock.recovery.terraform_lock import Override
 from interlock.testing.answers import AnswerServer, answer_server
 from interlock.testing.aws import LocalAws
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("recovery-s3")]
+pytestmark = pytest.mark.e2e
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 

@@ -22,7 +22,7 @@ from interlock.site.opening import open_meant
 from interlock.state import Finding
 from interlock.testing.aws import LocalAws
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("repair-s3")]
+pytestmark = pytest.mark.e2e
 
 PAIR = """
 resource "terraform_data" "base" {

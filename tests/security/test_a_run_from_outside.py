@@ -20,7 +20,6 @@ from interlock.simulator.provider.install import install
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.xdist_group("run-from-outside"),
     pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="looks at processes and sockets through /proc"),
 ]
 CENTRE = """
