@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ from interlock.backend.protocol import (
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator, check_state_name
 from interlock.coordinator.archive import THREAD_BYTES_MIN, StateArchive, Writer
+from interlock.coordinator.refusals import refusal
 from interlock.errors import (
     AuthenticationFailed,
     BackendUnavailable,
@@ -57,7 +59,7 @@ from interlock.errors import (
 )
 from interlock.ids import Ids
 from interlock.listening.room import Rooms, WithRoom, go_first, take_room_for_body
-from interlock.lock import holder_of, waiter_of
+from interlock.lock import Lock, Released, holder_of, waiter_of
 from interlock.lock.ticket import Attempt, attempt_at
 from interlock.rights import Right
 from interlock.rights.callers import Caller, ClosedDoor, Tokens, check_run, credentials_in
@@ -190,18 +192,15 @@ class _Plain:
                 why="terraform force-unlock sends no lock id over HTTP (hashicorp/terraform#28421), so which one?",
                 fix=f"{command('force-unlock', state)}    shows the evidence first, then unlocks",
             )
-        view = await self._coordinator.view(state)
-        holder = holder_of(view.lock, lock_id=lock_id)
-        ticket = holder or waiter_of(view.lock, lock_id=lock_id)
-        if ticket is not None and ticket.info != PLANNING:  # the id of another's lock is told to whoever waits for it
-            caller.check(Right.APPLY, state)
-        if holder is not None and holder.ticket != lock_id:
-            raise LockHeld(
-                f"state {state!r} was not unlocked",
-                why=f"it is held by the supervised run {holder.run}",
-                fix=command("runs", "cancel", holder.run),
-            )
-        await self._coordinator.release(state, ticket=lock_id, lock_id=lock_id)
+        asked_for = lock_id
+
+        def released(lock: Lock, _now: datetime) -> Released:
+            _check_may_give(state, lock, asked_for, caller)
+            return Released(ticket=asked_for, lock_id=asked_for)
+
+        decision = await self._coordinator.apply_event_of(state, released)
+        if decision.refused is not None:
+            raise refusal(state, decision.lock, decision.refused)
         return Done()
 
 
@@ -396,6 +395,25 @@ def create_app(  # noqa: PLR0913 - what it serves, to whom, and within which ser
         lifespan=lifespan,
         middleware=[Middleware(WithRoom, rooms=rooms)],
     )
+
+
+def _check_may_give(state: str, lock: Lock, lock_id: str, caller: Caller) -> None:
+    """Refuse to unlock for whoever may not.
+
+    Raises:
+        AuthenticationFailed: Its token may only plan, and the lock is another's.
+        LockHeld: It is held by a run of ours, which ends by itself.
+    """
+    holder = holder_of(lock, lock_id=lock_id)
+    ticket = holder or waiter_of(lock, lock_id=lock_id)
+    if ticket is not None and ticket.info != PLANNING:  # the id of another's lock is told to whoever waits for it
+        caller.check(Right.APPLY, state)
+    if holder is not None and holder.ticket != lock_id:
+        raise LockHeld(
+            f"state {state!r} was not unlocked",
+            why=f"it is held by the supervised run {holder.run}",
+            fix=command("runs", "cancel", holder.run),
+        )
 
 
 def _holds_nothing(body: bytes) -> bool:

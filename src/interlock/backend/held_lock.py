@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from msgspec.structs import replace
@@ -25,7 +26,7 @@ from interlock.clock import Clock
 from interlock.coordinator import Coordinator, Standing, standing_of
 from interlock.coordinator.refusals import PlaceLost
 from interlock.errors import BackendUnavailable, InterlockError, LeaseLost, Superseded, WaitTimeout
-from interlock.lock import Elapsed, Grant, Lock
+from interlock.lock import Elapsed, Grant, Lock, Requested
 from interlock.policy.windows import HOLD_LOOK_S, next_look_s
 from interlock.rights.callers import Tokens
 
@@ -202,7 +203,8 @@ class HeldLocks:
 
     async def _carry_out(self, state: str, request: LockRequest, connection: Connection, hold: Hold) -> Outcome | None:
         """Perform the steps of a LOCK request."""
-        request, step = request.begin(await self._lock(state), now=self._clock.now())
+        request, standing = await self._begin(state, request, reason=_said(await hold(state)))
+        request, step = request.stood(standing, gone=await connection.is_gone())
         while True:
             match step:
                 case Ask():
@@ -216,6 +218,18 @@ class HeldLocks:
                 case Tell():
                     await self.leave(state, request)
                     return None
+
+    async def _begin(self, state: str, request: LockRequest, *, reason: str) -> tuple[LockRequest, Standing]:
+        """Ask for the first time, from the very lock that hears it."""
+        begun = [request]
+
+        def ask(lock: Lock, now: datetime) -> Requested:
+            begun[0], step = request.begin(lock, now=now)
+            assert isinstance(step, Ask), "a LOCK request begins with a question"
+            return replace(step.request, held=reason)
+
+        standing = await self._coordinator.request_of(state, ask)
+        return begun[0], standing
 
     async def _listen(
         self, state: str, request: LockRequest, for_s: float, connection: Connection, hold: Hold

@@ -7,15 +7,21 @@ is unknown and the call may be repeated: every event is idempotent.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from interlock.coordinator.record import Head
 from interlock.coordinator.view import Standing, View
-from interlock.lock import Broken, Decision, Event, FencingToken, Grant, Lease, Requested, Ticket
+from interlock.lock import Broken, Decision, Event, FencingToken, Grant, Lease, Lock, Requested, Ticket
 from interlock.lock.ticket import NOBODY_SAID, Attempt
 
 OnChange: TypeAlias = Callable[[Standing], None]
 """Called with each standing that a person would notice."""
+
+EventOf: TypeAlias = Callable[[Lock, datetime], Event]
+"""Returns the event for the lock that it will meet, at the instant of the decision; raises what refuses it."""
+RequestOf: TypeAlias = Callable[[Lock, datetime], Requested]
+"""The same of a request."""
 
 
 class Coordinator(Protocol):
@@ -27,6 +33,18 @@ class Coordinator(Protocol):
 
     async def apply_event(self, state: str, event: Event) -> Decision:
         """Tell the lock of `state` an event; return what was decided and stored. A refusal is not an error here."""
+        ...
+
+    async def apply_event_of(self, state: str, event_of: EventOf) -> Decision:
+        """Tell the lock of `state` the event that `event_of` returns for it, as `apply_event`.
+
+        Near the store it is called on the very lock that the event meets, again when somebody else was faster: who
+        looks at a lock first, and then tells it something, needs no question of its own. Raises what `event_of` raises.
+        """
+        ...
+
+    async def request_of(self, state: str, request_of: RequestOf) -> Standing:
+        """Ask for the lock as `request` does, by the request that `request_of` returns; see `apply_event_of`."""
         ...
 
     async def request(self, state: str, request: Requested) -> Standing:

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from msgspec.structs import replace
 
 from interlock.clock import Clock
+from interlock.coordinator.interface import EventOf
 from interlock.coordinator.listing import list_views
 from interlock.coordinator.lookout import Stored
 from interlock.coordinator.names import check_state_name, key_of, state_of
@@ -102,9 +103,17 @@ class LocalCoordinator(TellingCoordinator):
 
     async def apply_event(self, state: str, event: Event) -> Decision:
         """See `Coordinator.apply_event`."""
+        return await self._apply(state, lambda _lock, _now: event)
+
+    async def apply_event_of(self, state: str, event_of: EventOf) -> Decision:
+        """See `Coordinator.apply_event_of`."""
+        return await self._apply(state, event_of)
+
+    async def _apply(self, state: str, event_of: EventOf) -> Decision:
         now = self._clock.now()
 
         def step(record: StateRecord) -> tuple[StateRecord, Decision]:
+            event = event_of(record.lock, now)
             decision = decide(record.lock, event, now=now)
             if decision.lock is record.lock:
                 return record, decision

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from datetime import datetime
 
 from interlock.clock import Clock
 from interlock.coordinator.acquiring import acquire
-from interlock.coordinator.interface import OnChange
+from interlock.coordinator.interface import EventOf, OnChange, RequestOf
 from interlock.coordinator.lookout import Lookout, ReadRecords, Stored
 from interlock.coordinator.names import check_state_name, key_of
 from interlock.coordinator.refusals import lease_lost, refusal
@@ -26,6 +27,7 @@ from interlock.lock import (
     Grant,
     HeldBack,
     Lease,
+    Lock,
     Paused,
     Released,
     Renewed,
@@ -68,9 +70,28 @@ class TellingCoordinator(ABC):
         """See `Coordinator.new_ticket`."""
         return self._ids.fresh()
 
+    async def apply_event_of(self, state: str, event_of: EventOf) -> Decision:
+        """See `Coordinator.apply_event_of`. Far from the store the lock is read first."""
+        lock = (await self.view(state)).lock
+        return await self.apply_event(state, event_of(lock, self._clock.now()))
+
+    async def request_of(self, state: str, request_of: RequestOf) -> Standing:
+        """See `Coordinator.request_of`."""
+        requests: list[Requested] = []
+
+        def last(lock: Lock, now: datetime) -> Requested:
+            requests[:] = [request_of(lock, now)]
+            return requests[0]
+
+        decision = _accepted(state, await self.apply_event_of(state, last))
+        return self._standing(state, decision, requests[0])
+
     async def request(self, state: str, request: Requested) -> Standing:
         """See `Coordinator.request`."""
-        decision = await self._told(state, request)
+        return self._standing(state, await self._told(state, request), request)
+
+    @staticmethod
+    def _standing(state: str, decision: Decision, request: Requested) -> Standing:
         party = holder_of(decision.lock, ticket=request.ticket) or waiter_of(decision.lock, ticket=request.ticket)
         if party is None and request.lock_id is not None:  # known under its lock id, by another ticket
             party = holder_of(decision.lock, lock_id=request.lock_id) or waiter_of(
@@ -181,10 +202,13 @@ class TellingCoordinator(ABC):
             watcher.signed_s = began_s
 
     async def _told(self, state: str, event: Event) -> Decision:
-        decision = await self.apply_event(state, event)
-        if decision.refused is not None:
-            raise refusal(state, decision.lock, decision.refused)
-        return decision
+        return _accepted(state, await self.apply_event(state, event))
+
+
+def _accepted(state: str, decision: Decision) -> Decision:
+    if decision.refused is not None:
+        raise refusal(state, decision.lock, decision.refused)
+    return decision
 
 
 def view_at(state: str, stored: Stored) -> View:

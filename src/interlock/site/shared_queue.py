@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from interlock.clock import Clock
 from interlock.coordinator import Standing
-from interlock.coordinator.interface import OnChange
+from interlock.coordinator.interface import EventOf, OnChange
 from interlock.coordinator.local import LocalCoordinator
+from interlock.coordinator.telling import TellingCoordinator
 from interlock.ids import Ids
 from interlock.lock import Decision, Event, Grant, Priority, Requested
 from interlock.lock.belief import latest
@@ -48,6 +49,10 @@ class AttentiveCoordinator(LocalCoordinator):
         if isinstance(event, Requested):
             await self._check_may(Right.APPLY if event.priority is Priority.APPLY else Right.PLAN, state)
         return await super().apply_event(state, event)
+
+    async def apply_event_of(self, state: str, event_of: EventOf) -> Decision:
+        """See `Coordinator.apply_event_of`. The event is known before it is checked who may tell it."""
+        return await TellingCoordinator.apply_event_of(self, state, event_of)
 
     async def acquire(
         self, state: str, request: Requested, *, timeout_s: float | None, on_change: OnChange | None = None

@@ -35,16 +35,19 @@ from interlock.lock import (
     Disconnected,
     Elapsed,
     Grant,
+    Lock,
     LockIdBound,
     LockIdUnbound,
     Priority,
     Refuse,
     RefuseReason,
+    Released,
     Renewed,
     Requested,
     Stage,
     claim_of,
     may_write,
+    stage_of,
 )
 from interlock.lock.claim import WHOLE_STATE
 
@@ -128,6 +131,34 @@ class CoordinatorContract:
         assert (await coordinator_peer.request(state, _request("a"))).token == 1
         assert (await coordinator_peer.request(state, _request("b"))).position == 1
         assert (await coordinator_peer.request(state, _request("c"))).position == 2
+
+    async def test_an_event_is_made_for_the_lock_that_it_meets(
+        self, coordinator: Coordinator, coordinator_peer: Coordinator
+    ) -> None:
+        state, met = _state(), list[list[str]]()
+
+        def ask(lock: Lock, _now: datetime) -> Requested:
+            met.append([party.ticket for party in (*lock.holders, *lock.waiters)])
+            return _request(f"after-{'-'.join(met[-1])}")
+
+        await coordinator.request(state, _request("a"))
+        await coordinator_peer.request(state, _request("b"))
+        standing = await coordinator.request_of(state, ask)
+        assert (standing.ticket, standing.position, met[-1]) == ("after-a-b", 2, ["a", "b"])
+
+    async def test_what_refuses_an_event_has_seen_the_lock_as_it_is(
+        self, coordinator: Coordinator, coordinator_peer: Coordinator
+    ) -> None:
+        state = _state()
+        await coordinator.request(state, _request("a"))
+        await coordinator_peer.release(state, ticket="a")
+
+        def refuse(lock: Lock, _now: datetime) -> Released:
+            raise LockHeld(f"{len(lock.holders)} hold")
+
+        with pytest.raises(LockHeld, match="0 hold"):
+            await coordinator.apply_event_of(state, refuse)
+        assert stage_of((await coordinator.view(state)).lock, "a") is Stage.RELEASED
 
     async def test_the_same_lock_id_is_the_same_party(self, coordinator: Coordinator) -> None:
         state = _state()

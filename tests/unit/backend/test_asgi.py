@@ -210,6 +210,27 @@ async def test_a_whole_run_of_a_plain_terraform(site: Site) -> None:
     assert (version.who, version.token, version.serial) == ("ann", 1, 1)
 
 
+async def test_lock_and_unlock_of_a_state_that_is_known_read_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    async def get(key: str) -> Record | None:
+        read.append(key)
+        return await Records.get(site.records, key)
+
+    monkeypatch.setattr(site.records, "get", get)
+    await site.ask("LOCK", body=lock("a"))
+    read.clear()
+    assert (await site.ask("UNLOCK", body=lock("a"))).status == 200
+    assert (await site.ask("LOCK", body=lock("b"))).status == 200
+    assert (await site.ask("LOCK", body=lock("c"), query="wait=0")).status == 423
+    assert (await site.ask("UNLOCK", body=lock("b"))).status == 200
+    assert read == []
+    assert (await site.ask("UNLOCK", body=lock("b"))).status == 200
+    assert len(read) == 1  # what writes nothing is believed only on a record that was read for it
+
+
 async def test_locking_and_unlocking_may_be_repeated(site: Site) -> None:
     for _ in range(2):
         assert (await site.ask("LOCK", body=lock("a"))).status == 200

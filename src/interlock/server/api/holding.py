@@ -21,8 +21,7 @@ def hold_of(home: Home) -> Hold:
     """Return what says whether windows and freezes hold changes of a state back."""
 
     async def hold(state: str) -> Held | None:
-        joined = join(await home.policies.all(), state)
-        return find_hold(joined.each, home.clock.now(), zone)
+        return _in_time(join(await home.policies.all(), state), home)
 
     return hold
 
@@ -36,12 +35,16 @@ def plain_hold_of(home: Home) -> PlainHold:
 
     async def hold(state: str) -> Held | None:
         joined = join(await home.policies.all(), state)
-        return _wants_approval(joined, state) or await in_time(state)
+        return _wants_approval(joined, state) or _in_time(joined, home)
 
     def hold_for(info: LockInfo) -> Hold:
         return hold if find_reference(info.info) is None else in_time
 
     return hold_for
+
+
+def _in_time(policies: Policies, home: Home) -> Held | None:
+    return find_hold(policies.each, home.clock.now(), zone)
 
 
 def _wants_approval(policies: Policies, state: str) -> Held | None:
