@@ -150,6 +150,12 @@ def test_a_comment_approves_the_plan_and_the_same_job_applies_it(place: Place) -
     assert (said["who"], said["reason"]) == ("github:583231 (octocat)", "reviewed with the routing team")
     assert said["via"].startswith("comment https://github.com/octo-org/octo-repo/pull/7#issuecomment-")
 
+    for words in (("runs", "show", request), ("approvals", "show", request)):
+        told = place.job.run(*words)
+        assert "github:583231 (octocat)" in told.out, told
+        assert "issuecomment-" in told.out, "where it was approved"
+        assert "approved: 1 of 1 (policy production)" in told.out
+
     applied = place.job.run("apply", "--run", request)
     assert applied.code == 0, applied.err
     entry = next(each for each in place.audit() if each["action"] == "approved")

@@ -116,12 +116,13 @@ def _row(approval: Approval, now: datetime) -> tuple[str, ...]:
 
 
 def _tell(approval: Approval, now: datetime) -> None:
-    from interlock.policy.approval import OPEN, Standing, Verdict, comment_line, standing, why_over
+    from interlock.cli.approval_view import decision_lines, standing_line
+    from interlock.policy.approval import Standing, standing, why_over
 
     current = standing(approval, now)
     view.say(f"{approval.id}: {approval.what}")
     view.say(f"  state     {approval.state}")
-    view.say(f"  standing  {current.value}: {len(approval.approvers)} of {approval.needed} (policy {approval.policy})")
+    view.say(f"  standing  {standing_line(approval, now)}")
     view.say(f"  asked by  {approval.asked_by} at {view.instant(approval.asked_at)}")
     view.say(f"  good till {view.instant(approval.expires_at)}")
     view.say(f"  digest    {approval.digest}")
@@ -129,11 +130,8 @@ def _tell(approval: Approval, now: datetime) -> None:
         view.say(f"  job       {approval.job}")
     if approval.ordered_by:
         view.say(f"  began by  {approval.ordered_by}")
-    if approval.comments_on and current in OPEN:
-        for verdict in Verdict:
-            view.say(f"  comment   {comment_line(approval, verdict)}")
-    for one in approval.decisions:
-        view.say(f"  {one.verdict.value:9} {one.who} at {view.instant(one.at)}: {one.reason}")
+    for heading, text in decision_lines(approval, now):
+        view.say(f"  {heading:9} {text}")
     if current not in {Standing.WAITING, Standing.APPROVED}:
         view.note(why_over(approval, current))
     elif approval.plan is not None:

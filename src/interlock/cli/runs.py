@@ -17,9 +17,11 @@ from interlock.instants import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from interlock.creations import Creation
+    from interlock.policy.approval import Approval
     from interlock.run.retention import Removed
     from interlock.run.summary import Summary
     from interlock.run.transcript import Entry
@@ -114,7 +116,25 @@ def show(
     orphans = asyncio.run(_orphans_of(folder.name)) if is_open else []
     values = {**(as_plain(summary) if summary else {"run": folder.name}), "folder": str(folder), "journal": entries}
     values["in_no_state"] = orphans
-    view.emit(values, json=json, human=lambda: _show(summary, entries, str(folder), orphans))
+    request = asyncio.run(_request_of(summary.approval)) if summary is not None and summary.approval else None
+    if request is not None:
+        from interlock.operate.approving import as_document
+
+        values["request"] = as_document(*request)
+    view.emit(values, json=json, human=lambda: _show(summary, entries, str(folder), orphans, request))
+
+
+async def _request_of(name: str) -> tuple[Approval, datetime] | None:
+    """Return what became of a run's request for approval; None when that cannot be told now: the run itself can."""
+    from interlock.compose.homes import at_home
+    from interlock.errors import InterlockError
+
+    try:
+        async with at_home(os.environ, make=False) as home:
+            return await home.approvals.get(name), home.clock.now()
+    except InterlockError as error:
+        view.note(f"what became of request {name} is not known: {error.what}")
+        return None
 
 
 async def _orphans_of(run: str) -> list[Creation]:
@@ -148,7 +168,13 @@ def _show_plan(folder: Path, *, json: bool) -> None:
         view.plan(kept.read_text(errors="replace"))
 
 
-def _show(summary: Summary | None, entries: list[Entry], folder: str, orphans: list[Creation]) -> None:
+def _show(
+    summary: Summary | None,
+    entries: list[Entry],
+    folder: str,
+    orphans: list[Creation],
+    request: tuple[Approval, datetime] | None,
+) -> None:
     from interlock.creations import spell
 
     if summary is not None:
@@ -156,6 +182,8 @@ def _show(summary: Summary | None, entries: list[Entry], folder: str, orphans: l
             value = getattr(summary, name)
             if value not in (None, ""):
                 view.say(f"{name:<10} {value}")
+        if request is not None:
+            _show_request(*request)
         for operation in summary.in_flight:
             view.say(f"{'in flight':<10} {operation}")
         for creation in orphans:
@@ -165,6 +193,14 @@ def _show(summary: Summary | None, entries: list[Entry], folder: str, orphans: l
     view.say(f"{'folder':<10} {folder}")
     for entry in entries:
         view.say(f"{_line(entry)}")
+
+
+def _show_request(approval: Approval, now: datetime) -> None:
+    from interlock.cli.approval_view import decision_lines, standing_line
+
+    view.say(f"{'approval':<10} {standing_line(approval, now)}")
+    for heading, text in decision_lines(approval, now):
+        view.say(f"{heading:<10} {text}")
 
 
 def _line(entry: Entry) -> str:
