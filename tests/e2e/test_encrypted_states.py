@@ -16,6 +16,7 @@ import pytest
 from tests.desk import CUT, SLEEPER, STEP_S, Answer, Desk
 from tests.e2e.test_runs_elsewhere import PLACES, Place, plain, root
 from tests.e2e.test_serve_lock import AUTH, Served
+from tests.program import no_tofu
 from tests.s3_desk import KEY, S3Desk
 
 from interlock.testing.aws import LocalAws
@@ -125,7 +126,7 @@ def test_who_has_no_key_or_another_is_told_so_and_nobody_is_told_to_restore(desk
     assert apply(desk, module, ENCRYPTED).code == 0
     before = desk.history()
     other = keys(state=by("aes_gcm.two"))
-    for environ, code in (({}, 32), (other, 32), ({"INTERLOCK_TERRAFORM": "terraform"}, 3)):
+    for environ, code in (({}, 32), (other, 32), ({"INTERLOCK_TERRAFORM": no_tofu()}, 3)):
         refused = apply(desk, module, environ, 2)
         assert refused.code == code, refused.err
         assert "state restore" not in refused.err

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.desk import Desk
+from tests.program import no_tofu
 
 from interlock.ci.seal import make_keys
 from interlock.testing.one_piece import OnePieceHandler
@@ -182,7 +183,7 @@ def test_a_backend_in_opentofus_own_files_is_used_too(desk: Desk, gitlab: StateS
     (folder / "main.tofu").write_text(RESOURCE)
     (folder / "backend.tofu.json").write_text(backend(gitlab))
     converge("tofu", folder, desk, {})
-    blind = desk.run("doctor", folder, environ={"INTERLOCK_TERRAFORM": "terraform"})
+    blind = desk.run("doctor", folder, environ={"INTERLOCK_TERRAFORM": no_tofu()})
     assert blind.code != 0
     assert "holds only OpenTofu's files" in blind.out + blind.err
     check_used(desk, folder, gitlab, {"INTERLOCK_TERRAFORM": "tofu"})
