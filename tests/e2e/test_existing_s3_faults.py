@@ -83,7 +83,7 @@ def test_what_always_fails_ends_with_its_code_and_strands_nothing_for_longer_tha
     first.rules = [Rule("PutItem lock", "throttle", None)]
     second.rules = [Rule("PUT state", "fail", None)]
     third.rules = [Rule("DeleteItem lock", "fail", None)]
-    fourth.rules = [Rule("PutItem digest", "fail", None, client="Terraform")]
+    fourth.rules = [Rule("PutItem digest", "fail", None, client="APN/")]
     flags = ("--auto-approve", "--", "-var=round=2")
     started = {desk: desk.start("apply", module, *flags) for desk, module in modules.items()}
 
