@@ -182,7 +182,8 @@ class Rule:
         call: Which, as `name_of_call` spells them; a part of it is enough.
         fate: `throttle`, `fail` (500), `drop` (it never arrives), `lose` (its answer is lost), `late` (answered late).
         times: How many calls; None for all of them.
-        client: Only those of a client whose User-Agent has this in it: `APN/` (Terraform, OpenTofu), `Boto3`; empty for everybody.
+        client: Only those of a client whose User-Agent has this in it: `APN/` (Terraform, OpenTofu), `Boto3`; empty for
+            everybody.
     """
 
     call: str
