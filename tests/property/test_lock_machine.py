@@ -45,6 +45,7 @@ from interlock.lock import (
     from_data,
     may_write,
     to_data,
+    to_json_data,
 )
 from interlock.lock.invariants import broken_rules
 from interlock.lock.turns import due_waiters, without_paused
@@ -191,6 +192,7 @@ def test_every_reachable_lock_survives_storage(history: list[tuple[Event, float]
     for event, after_s in history:
         seen.tell(event, after_s)
         assert from_data(json.loads(msgspec.json.encode(to_data(seen.lock)))) == seen.lock
+        assert msgspec.json.encode(to_json_data(seen.lock)) == msgspec.json.encode(to_data(seen.lock))
 
 
 @pytest.mark.promise("P2")

@@ -386,9 +386,9 @@ def create_app(  # noqa: PLR0913 - what it serves, to whom, and within which ser
 
     return Starlette(
         routes=[
+            Route("/state/{name:path}", endpoints.state, methods=METHODS),  # first: it is asked for most
             Route("/healthz", endpoints.healthz, methods=["GET"]),
             *([Route("/readyz", endpoints.readyz), Route("/metrics", endpoints.metrics)] if tokens else []),
-            Route("/state/{name:path}", endpoints.state, methods=METHODS),
             Route("/run/{secret}/state", endpoints.run, methods=METHODS),
             *further,
         ],

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from interlock.errors import BackendUnavailable, reason_of
 from interlock.instants import Instant
-from interlock.lock import NEW_LOCK, Lock, LockBroken, from_data, to_data
+from interlock.lock import NEW_LOCK, Lock, LockBroken, from_data, to_json_data
 
 SCHEMA = 1
 """Version of the record around the lock; the lock has one of its own."""
@@ -71,7 +71,7 @@ NEW_STATE = StateRecord()
 
 def encode(record: StateRecord) -> bytes:
     """Return the record as JSON."""
-    return _encoder.encode({"schema": SCHEMA, "lock": to_data(record.lock), "head": record.head})
+    return _encoder.encode({"schema": SCHEMA, "lock": to_json_data(record.lock), "head": record.head})
 
 
 def decode(value: bytes) -> StateRecord:

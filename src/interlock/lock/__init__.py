@@ -40,7 +40,7 @@ from interlock.lock.lock import (
 )
 from interlock.lock.machine import decide
 from interlock.lock.moves import Decision, settled
-from interlock.lock.record import from_data, to_data
+from interlock.lock.record import from_data, to_data, to_json_data
 from interlock.lock.ticket import Party, Priority, Ticket, Waiter
 from interlock.lock.turns import blockers_of, in_front_of
 
@@ -100,5 +100,6 @@ __all__ = [
     "settled",
     "stage_of",
     "to_data",
+    "to_json_data",
     "waiter_of",
 ]

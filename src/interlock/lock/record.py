@@ -34,6 +34,15 @@ _STAGES = {stage.value: stage for stage in Stage}
 
 def to_data(lock: Lock) -> dict[str, Any]:
     """Return the lock as plain data."""
+    return _data(lock, to_builtins(list(lock.departed), builtin_types=(datetime,)))
+
+
+def to_json_data(lock: Lock) -> dict[str, Any]:
+    """Return what msgspec writes as JSON as it writes `to_data`, with less work: it spells departures by itself."""
+    return _data(lock, lock.departed)
+
+
+def _data(lock: Lock, departed: object) -> dict[str, Any]:
     # `freeze` and `promoted` are the keys of every database so far: another key would lose the pauses in them.
     return {
         "schema": SCHEMA,
@@ -42,7 +51,7 @@ def to_data(lock: Lock) -> dict[str, Any]:
         "holders": [_holder_data(holder) for holder in lock.holders],
         "waiters": [_waiter_data(waiter) for waiter in lock.waiters],
         "freeze": _pause_data(lock.pause) if lock.pause else None,
-        "departed": to_builtins(list(lock.departed), builtin_types=(datetime,)),
+        "departed": departed,
         "spent": {"newer": lock.spent.newer, "older": lock.spent.older, "since": lock.spent.since},
     }
 

@@ -199,6 +199,7 @@ def _key_fault(key: str) -> str:
         return "is not valid Unicode"
     if length > KEY_BYTES_MAX:
         return f"has {length} bytes"
-    if any(character < _FIRST_PRINTABLE or character == _DELETE for character in key):
+    # Control characters are not printable, and of keys that are, which is nearly all, none needs a closer look.
+    if not key.isprintable() and any(each < _FIRST_PRINTABLE or each == _DELETE for each in key):
         return "has a control character"
     return ""

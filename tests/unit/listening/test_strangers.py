@@ -59,6 +59,15 @@ def test_the_name_of_a_proxy_is_ours_when_the_operator_says_so() -> None:
     assert "--host" in fault(("host", "other.example.com"), names=names)
 
 
+def test_a_host_that_one_listener_knows_is_still_unknown_to_another() -> None:
+    header, known = [(b"host", b"states.example.com")], names_of("127.0.0.1", ["states.example.com"])
+    for _ in range(2):  # what was found out once is remembered
+        assert find_fault(header, known) == ""
+        assert "not a name of this listener" in find_fault(header, ONLY_LOOPBACK)
+    longest = b"a" * 301
+    assert "not a name of this listener" in find_fault([(b"host", longest)], known)
+
+
 def test_beyond_loopback_every_name_is_ours_until_one_is_given() -> None:
     assert fault(names=names_of("192.0.2.7")) == ""
     named = names_of("192.0.2.7", ["states.example.com"])
