@@ -209,14 +209,15 @@ async def _looks(connection: Connection) -> list[float]:
 
 async def _runs(server: Server, kind: str, url: str) -> list[Row]:
     """The newest runs, those of one state, and one by its id, beside few and many."""
-    connection = await Connection.open(server.port)
     store = await open_store(url, clock=SystemClock())
-    await _write_runs(store, 0, 100)
-    few = await _run_looks(connection)
-    await _write_runs(store, 100, RUNS)
-    many = await _run_looks(connection)
+    looks: list[list[float]] = []
+    for first, end in ((0, 100), (100, RUNS)):
+        await _write_runs(store, first, end)
+        connection = await Connection.open(server.port)  # not before: the server ends one that is idle for long
+        looks.append(await _run_looks(connection))
+        connection.close()
     await store.close()
-    connection.close()
+    few, many = looks
     names = ("the newest 20 runs", "one run by its id", "telling of a new run")
     return [
         compared(f"{kind}: {name}, of {RUNS:,}, p50", 1000 * there, "ms", baseline=1000 * here, aim="flat")

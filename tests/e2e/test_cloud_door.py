@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import http.client
 import json
 import os
+import re
 import shutil
 import ssl
 import urllib.parse
@@ -18,6 +20,7 @@ from pathlib import Path
 import pytest
 from tests.balancer import balancing
 from tests.cloud_clients import COLOURS, STEP_S, TOKEN, CloudHost, CloudModule, end_all, until
+from tests.identity_issuer import CLIENT, identity_issuer
 from tests.program import unwrapped
 from tests.proxy import certificate
 
@@ -340,59 +343,105 @@ def test_a_terraform_that_is_killed_leaves_what_it_had_finished(host: CloudHost,
     assert reader.state()["resources"] == []
 
 
+class LoggingIn:
+    """A Terraform that logs in at a server with TLS, and has opened a browser.
+
+    Args:
+        tmp_path: Where all of it is.
+        tool: Which Terraform.
+    """
+
+    def __init__(self, tmp_path: Path, tool: str) -> None:
+        self.folder, self.file = tmp_path, certificate(tmp_path, "localhost")
+        (tmp_path / "home").mkdir(mode=0o700)
+        self.host = CloudHost(tmp_path / "home", "--tls-cert", str(self.file), "--tls-key", str(self.file))
+        self.name = f"localhost:{self.host.port}"
+        self.module = CloudModule(tmp_path / "m", self.host.port, tool=tool)
+        self.module.block = self.module.block.replace('"localhost"', f'"{self.name}"')
+        self.module.attach()
+        self.module.environ = self._environ()
+        self.context = ssl.create_default_context(cafile=str(self.file))
+
+    def begin(self) -> str:
+        """Begin; return the address that the browser is to open."""
+        self.process = self.module.start("login", self.name)
+        assert self.process.stdin is not None
+        self.process.stdin.write("yes\n")
+        self.process.stdin.flush()
+        until((self.folder / "address").exists)
+        address = (self.folder / "address").read_text()
+        assert address.startswith(f"https://{self.name}/login/terraform?")
+        return address
+
+    def end(self) -> str:
+        """Return the token that Terraform has kept, with which it works."""
+        said = self.process.communicate(timeout=STEP_S)[0]
+        assert self.process.returncode == 0, said
+        stored = json.loads((self.folder / "user" / ".terraform.d" / "credentials.tfrc.json").read_text())
+        self.module.run("init", "-input=false")
+        self.module.run("apply", "-auto-approve")
+        self.host.end()
+        token: str = stored["credentials"][self.name]["token"]
+        return token
+
+    def _environ(self) -> dict[str, str]:
+        browser = self.folder / "bin" / "xdg-open"  # what Terraform starts first of all browsers
+        browser.parent.mkdir()
+        part = f"{self.folder}/address.part"
+        browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {part}; mv {part} {self.folder}/address\n')
+        browser.chmod(0o755)
+        (self.folder / "user" / ".terraform.d").mkdir(parents=True)
+        environ = {
+            **os.environ,
+            "SSL_CERT_FILE": str(self.file),
+            "HOME": str(self.folder / "user"),
+            "CHECKPOINT_DISABLE": "1",
+            "PATH": f"{browser.parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        environ.pop("TF_CLI_CONFIG_FILE", None)
+        return environ
+
+
 @pytest.mark.promise("P10")
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda path: Path(path).name)
 def test_terraform_login_works_with_a_page_of_the_server(tmp_path: Path, tool: str) -> None:
-    file = certificate(tmp_path, "localhost")
-    (tmp_path / "home").mkdir(mode=0o700)
-    host = CloudHost(tmp_path / "home", "--tls-cert", str(file), "--tls-key", str(file))
-    token = host.token("runner", states="acme/*")
-    browser = tmp_path / "bin" / "xdg-open"  # what Terraform starts first of all browsers
-    browser.parent.mkdir()
-    browser.write_text(
-        f'#!/bin/sh\nprintf %s "$1" > {tmp_path}/address.part; mv {tmp_path}/address.part {tmp_path}/address\n'
-    )
-    browser.chmod(0o755)
-    environ = {
-        **os.environ,
-        "SSL_CERT_FILE": str(file),
-        "HOME": str(tmp_path / "user"),
-        "CHECKPOINT_DISABLE": "1",
-        "PATH": f"{browser.parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    environ.pop("TF_CLI_CONFIG_FILE", None)
-    (tmp_path / "user" / ".terraform.d").mkdir(parents=True)
-    name = f"localhost:{host.port}"
-    module = CloudModule(tmp_path / "m", host.port, tool=tool)
-    module.block = module.block.replace('"localhost"', f'"{name}"')
-    module.attach()
-    module.environ = environ
-    process = module.start("login", name)
-    assert process.stdin is not None
-    process.stdin.write("yes\n")
-    process.stdin.flush()
-    until((tmp_path / "address").exists)
-    address = (tmp_path / "address").read_text()
-    assert address.startswith(f"https://{name}/login/terraform?")
-    context = ssl.create_default_context(cafile=str(file))
-    with urllib.request.urlopen(address, timeout=STEP_S, context=context) as page:
+    login = LoggingIn(tmp_path, tool)
+    token = login.host.token("runner", states="acme/*")
+    address = login.begin()
+    with urllib.request.urlopen(address, timeout=STEP_S, context=login.context) as page:
         assert 'type="password"' in page.read().decode()
-    origin = {"Origin": f"https://{name}", "Sec-Fetch-Site": "same-origin"}
     form = urllib.parse.urlencode({"token": token}).encode()
+    origin = {"Origin": f"https://{login.name}", "Sec-Fetch-Site": "same-origin"}
     # It follows to the port on which Terraform listens, which may leave with the code before it has answered.
     with (
         suppress(http.client.RemoteDisconnected),
-        urllib.request.urlopen(urllib.request.Request(address, form, origin), timeout=STEP_S, context=context) as done,
+        urllib.request.urlopen(
+            urllib.request.Request(address, form, origin), timeout=STEP_S, context=login.context
+        ) as done,
     ):
         assert done.status == 200
         assert urllib.parse.urlsplit(done.url).hostname == "localhost"
-    said = process.communicate(timeout=STEP_S)[0]
-    assert process.returncode == 0, said
-    stored = json.loads((tmp_path / "user" / ".terraform.d" / "credentials.tfrc.json").read_text())
-    assert stored["credentials"][name]["token"] == token
-    module.run("init", "-input=false")
-    module.run("apply", "-auto-approve")
-    host.end()
+    assert login.end() == token
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda path: Path(path).name)
+def test_terraform_login_goes_by_the_provider_of_identities_and_back(tmp_path: Path, tool: str) -> None:
+    login = LoggingIn(tmp_path, tool)
+    with identity_issuer() as provider:
+        rule = ("--platform", "person", "--issuer", provider.url, "--audience", CLIENT, "--claim", "groups=operators")
+        login.host.interlock("trust", "add", "people", *rule, "--role", "runner", "--states", "acme/*")
+        jar = urllib.request.HTTPCookieProcessor()
+        browser = urllib.request.build_opener(jar, urllib.request.HTTPSHandler(context=login.context))
+        with browser.open(login.begin(), timeout=STEP_S) as page:
+            link = re.search(r'<a href="([^"]+)"', page.read().decode())
+        assert link is not None
+        with suppress(http.client.RemoteDisconnected):
+            browser.open(f"https://{login.name}{html.unescape(link[1])}", timeout=STEP_S).close()
+        token = login.end()
+        assert provider.people.wrong == []
+    assert token.startswith("ilk_"), "one of our own"
+    assert list(jar.cookiejar) == []
 
 
 @pytest.mark.promise("P11")

@@ -81,6 +81,8 @@ ELSEWHERE = {
     # Asks for a token in a form of its own, and gives nothing but that very token.
     "/login/terraform": "tests/e2e/test_cloud_door.py",
     "/login/terraform/token": "tests/e2e/test_cloud_door.py",
+    "/login/terraform/provider": "tests/unit/compose/test_people_log_in.py",
+    "/login/terraform/back": "tests/unit/compose/test_people_log_in.py",
 }
 TFE_WITHOUT_RIGHT = {
     "ping", "account", "organization", "entitlements", "list_workspaces", "make_workspace", "list_versions", "upload",

@@ -20,7 +20,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
-from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -41,6 +40,7 @@ from interlock.compose.provider import (
 from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError, command
 from interlock.ids import Ids
 from interlock.listening.strangers import ForBrowsers
+from interlock.server.tfe.login import Challenge
 from interlock.trust.sending import find_origin
 
 REDIRECT: Final = "http://127.0.0.1/callback"
@@ -53,24 +53,6 @@ _HEADERS: Final[Mapping[str, str]] = {
     "Referrer-Policy": "no-referrer",  # the address of this page has the code
     "X-Content-Type-Options": "nosniff",
 }
-
-
-class Wish(Struct, frozen=True, kw_only=True):
-    """What is asked for, and what its answer is known by.
-
-    Attributes:
-        state: Comes back beside the code.
-        nonce: Comes back in the identity token.
-        verifier: Goes with the code only; whoever sees the code alone cannot use it.
-    """
-
-    state: str
-    nonce: str
-    verifier: str
-
-    def __repr__(self) -> str:
-        """Show nothing: all of it is secret."""
-        return "Wish()"
 
 
 async def browser_login(
@@ -104,18 +86,18 @@ async def browser_login(
     asked = _checked(redirect, usual)
     again = usual if redirect == REDIRECT else command("login", server, "--browser", "--redirect", redirect)
     provider = await find_provider(server, issuer, again=again)
-    page = _page(provider, command("login", server, "--device", *(("--issuer", issuer) if issuer else ())))
+    page = page_of(provider, command("login", server, "--device", *(("--issuer", issuer) if issuer else ())))
     place_of(provider, "token_endpoint")  # before the person is bothered
     answer: asyncio.Future[str | AuthenticationFailed] = asyncio.get_running_loop().create_future()
-    wish = Wish(state=ids.secret(), nonce=ids.secret(), verifier=ids.secret())
-    app = Starlette(routes=[Route(asked.path, partial(_take, answer, wish, provider))])
+    challenge = Challenge(state=ids.secret(), nonce=ids.secret(), verifier=ids.secret())
+    app = Starlette(routes=[Route(asked.path, partial(_take, answer, challenge, provider))])
     browsers = ForBrowsers(callbacks=frozenset({asked.path.encode()}))
     async with _listening(app, asked.port, browsers, again) as port:
         back = f"http://{asked.hostname}:{port}{asked.path}"
-        tell(_address(page, {"client_id": provider.client_id, "redirect_uri": back, "scope": scope}, wish))
+        tell(address_of(page, {"client_id": provider.client_id, "redirect_uri": back, "scope": scope}, challenge))
         code = await _waited(provider, answer, wait_s)
     form = {"client_id": provider.client_id, "redirect_uri": back, "code": code}
-    return await exchanged(server, await _identity(provider, form, wish))
+    return await exchanged(server, await identity_for(provider, form, challenge))
 
 
 @asynccontextmanager
@@ -147,7 +129,7 @@ def _checked(redirect: str, again: str) -> urllib.parse.SplitResult:
     return parts._replace(path=parts.path or "/")
 
 
-def _page(provider: Provider, with_code: str) -> str:
+def page_of(provider: Provider, with_code: str) -> str:
     """Return the provider's page of logins.
 
     Args:
@@ -169,13 +151,20 @@ def _page(provider: Provider, with_code: str) -> str:
     return place_of(provider, "authorization_endpoint")
 
 
-def _address(page: str, asked: Mapping[str, str], wish: Wish) -> str:
-    digest = hashlib.sha256(wish.verifier.encode()).digest()
+def address_of(page: str, asked: Mapping[str, str], challenge: Challenge) -> str:
+    """Return what the browser opens at a provider.
+
+    Args:
+        page: See `page_of`.
+        asked: Client, scope, and where the answer goes.
+        challenge: What the answer is known by.
+    """
+    digest = hashlib.sha256(challenge.verifier.encode()).digest()
     query = {
         **asked,
         "response_type": "code",
-        "state": wish.state,
-        "nonce": wish.nonce,
+        "state": challenge.state,
+        "nonce": challenge.nonce,
         "code_challenge": base64.urlsafe_b64encode(digest).decode().rstrip("="),
         "code_challenge_method": "S256",
     }
@@ -183,11 +172,11 @@ def _address(page: str, asked: Mapping[str, str], wish: Wish) -> str:
 
 
 async def _take(
-    answer: asyncio.Future[str | AuthenticationFailed], wish: Wish, provider: Provider, request: Request
+    answer: asyncio.Future[str | AuthenticationFailed], challenge: Challenge, provider: Provider, request: Request
 ) -> Response:
     """Take the answer that the browser brings; what does not belong to this login ends nothing."""
     said = request.query_params
-    if not hmac.compare_digest(said.get("state", "").encode(), wish.state.encode()):
+    if not hmac.compare_digest(said.get("state", "").encode(), challenge.state.encode()):
         return _told("This is not the answer to a login that is under way.", 400)
     if said.get("iss", provider.issuer) != provider.issuer:
         return _told("This answer comes from another provider.", 400)
@@ -215,18 +204,18 @@ async def _waited(provider: Provider, answer: asyncio.Future[str | Authenticatio
     return found
 
 
-async def _identity(provider: Provider, form: Mapping[str, str], wish: Wish) -> str:
-    """Return the identity token for a code.
+async def identity_for(provider: Provider, form: Mapping[str, str], challenge: Challenge) -> str:
+    """Return the identity token for a code, which is in the form beside the client and the address that it came to.
 
     Raises:
         AuthenticationFailed: The provider does not take the code, or the token is not of this login.
     """
-    form = {**form, "grant_type": "authorization_code", "code_verifier": wish.verifier}
+    form = {**form, "grant_type": "authorization_code", "code_verifier": challenge.verifier}
     status, answer, _ = await post(place_of(provider, "token_endpoint"), form)
     if status != _OK:
         raise refused(provider, answer, "the provider ended the login")
     token = identity_of(provider, answer)
-    if not hmac.compare_digest(_nonce(token).encode(), wish.nonce.encode()):
+    if not hmac.compare_digest(_nonce(token).encode(), challenge.nonce.encode()):
         raise AuthenticationFailed(
             "the provider's token is not that of this login", why="its nonce is different", fix=provider.again
         )

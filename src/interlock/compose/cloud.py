@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from interlock.backend.held_lock import HeldLocks
     from interlock.home.embedded import EmbeddedHome
     from interlock.rights.callers import Caller, Tokens
+    from interlock.server.identity.exchange import Exchange
     from interlock.server.tfe.bodies import NewVersion
     from interlock.server.tfe.locking import Breaker
     from interlock.server.tfe.versions import Agree
@@ -30,6 +31,7 @@ def cloud_routes(  # noqa: PLR0913 - what it joins
     environ: Mapping[str, str],
     *,
     is_https: bool,
+    exchange: Exchange | None = None,
     wait_s: float = LOCK_WAIT_S,
     watch_s: float = WATCH_S,
 ) -> list[Route]:
@@ -42,10 +44,13 @@ def cloud_routes(  # noqa: PLR0913 - what it joins
         about: What is known of the server.
         environ: Says where CI systems are, for `terraform force-unlock`.
         is_https: Clients reach this server by TLS, here or at a proxy.
+        exchange: Gives people tokens who log in at a provider of identities; None for tokens of this server alone.
         wait_s: How long a LOCK is held at most.
         watch_s: How long a lock is watched before it is judged.
     """
+    from interlock.compose.terraform_login import TrustedProviders
     from interlock.server.api.holding import hold_of
+    from interlock.server.identity.records import TrustBook
     from interlock.server.tfe.answers import Answers
     from interlock.server.tfe.locking import WorkspaceLocks
     from interlock.server.tfe.logins import LoginBook, login_routes
@@ -68,7 +73,8 @@ def cloud_routes(  # noqa: PLR0913 - what it joins
         ),
         audit=home.audit,
     )
-    logins = login_routes(LoginBook(records, clock, home.ids), tokens)
+    providers = None if exchange is None else TrustedProviders(TrustBook(records), exchange, home.ids)
+    logins = login_routes(LoginBook(records, clock, home.ids), tokens, providers=providers, is_https=is_https)
     return [*logins, *tfe_routes(answers, tokens, is_https=is_https)]
 
 

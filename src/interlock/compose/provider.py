@@ -81,13 +81,26 @@ async def find_provider(server: str, issuer: str | None, *, again: str) -> Provi
     otherwise = f"{command('login', server)}    with a token that an administrator made"
     listed = _listed(await _get(f"{server.rstrip('/')}/api/v1/login", "the server"), otherwise)
     chosen = _chosen(listed, issuer, again)
-    document = await _get(f"{chosen['issuer'].rstrip('/')}/.well-known/openid-configuration", "the provider")
-    if document.get("issuer") != chosen["issuer"]:
-        raise BackendUnavailable("the provider's discovery document is of another provider", why=chosen["issuer"])
     again += f" --issuer {shlex.quote(issuer)}" if issuer else ""
-    return Provider(
-        issuer=chosen["issuer"], client_id=chosen["client_id"], document=document, again=again, otherwise=otherwise
-    )
+    return await provider_at(chosen["issuer"], chosen["client_id"], again=again, otherwise=otherwise)
+
+
+async def provider_at(issuer: str, client_id: str, *, again: str, otherwise: str) -> Provider:
+    """Return a provider with what it tells of itself.
+
+    Args:
+        issuer: Its address.
+        client_id: See `Provider`.
+        again: See `Provider`.
+        otherwise: See `Provider`.
+
+    Raises:
+        BackendUnavailable: It gives no usable answer.
+    """
+    document = await _get(f"{issuer.rstrip('/')}/.well-known/openid-configuration", "the provider")
+    if document.get("issuer") != issuer:
+        raise BackendUnavailable("the provider's discovery document is of another provider", why=issuer)
+    return Provider(issuer=issuer, client_id=client_id, document=document, again=again, otherwise=otherwise)
 
 
 def place_of(provider: Provider, name: str) -> str:

@@ -89,7 +89,7 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
     from interlock.rights.book import TokenBook
     from interlock.rights.callers import BookTokens, SingleToken
     from interlock.server.identity.renewing import RenewedTokens
-    from interlock.server.tfe.login import PAGES
+    from interlock.server.tfe.login import CALLBACKS, PAGES
 
     ending = Ending()
     settings = replace(read_settings(), server=None)  # what is served is always a store of its own
@@ -108,7 +108,7 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
             host=host,
             port=port,
             names=asked.names,
-            browsers=ForBrowsers(pages=PAGES),
+            browsers=ForBrowsers(pages=PAGES, callbacks=CALLBACKS),
             tls=asked.tls,
             linger_s=LINGER_S,
         )
@@ -174,7 +174,7 @@ def server_app(
         further=[
             *gateway_routes(doors),
             *api_routes(_endpoints(home, doors, exchange), tokens=tokens, ending=about.ending, holds=holds),
-            *cloud_routes(home, tokens, locks, about, os.environ, is_https=is_https),
+            *cloud_routes(home, tokens, locks, about, os.environ, is_https=is_https, exchange=exchange),
         ],
     )
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import html
+import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -24,6 +30,7 @@ from interlock.compose.serving import open_exchange, server_app
 from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError
 from interlock.home.embedded import EmbeddedHome, open_home
 from interlock.ids import RandomIds
+from interlock.listening.strangers import ForBrowsers
 from interlock.rights import Right, Role, parse_token
 from interlock.rights.book import TokenBook
 from interlock.rights.callers import BookTokens, SingleToken
@@ -32,6 +39,7 @@ from interlock.server.identity.platforms import Platform
 from interlock.server.identity.records import TrustBook
 from interlock.server.identity.rules import Issuer as TrustedIssuer
 from interlock.server.identity.rules import TrustRule
+from interlock.server.tfe.login import CALLBACKS, PAGES
 from interlock.settings.values import Settings
 from interlock.testing.clock import FakeClock
 
@@ -106,7 +114,8 @@ async def site(provider: Issuer, tmp_path: Path) -> AsyncIterator[Site]:
     async with open_home(Settings(home=tmp_path), store="memory:") as home, open_doors(home) as doors:
         tokens = BookTokens(TokenBook(home.store.records, home.clock, home.ids), SingleToken("the-own-token-of-it"))
         app = server_app(home, Service(home.ids), tokens, doors, open_exchange(home, []), is_https=False)
-        async with serving(app, host="127.0.0.1", port=0) as (_, port):
+        browsers = ForBrowsers(pages=PAGES, callbacks=CALLBACKS)
+        async with serving(app, host="127.0.0.1", port=0, browsers=browsers) as (_, port):
             site = Site(provider, home, f"http://127.0.0.1:{port}")
             real = provider.people.now_s
             provider.people.now_s = lambda: real() + site.clock.monotonic()  # as the person's clock goes
@@ -358,3 +367,135 @@ async def test_a_port_that_somebody_has_is_named_with_the_command_to_repeat(site
         await site.in_browser(redirect=taken)
     assert "is not free" in str(refused.value)
     assert refused.value.fix == f"interlock login {site.url} --browser --redirect {taken}    once it is"
+
+
+class Jar:
+    """A browser that keeps cookies, opens what Terraform names, and follows each redirect but that to Terraform."""
+
+    def __init__(self) -> None:
+        self.cookies: dict[str, str] = {}
+
+    async def open(self, address: str, **headers: str) -> tuple[int, str, str]:
+        """Return the status, the text, and where it is sent on."""
+        return await asyncio.to_thread(self._open, address, headers)
+
+    def _open(self, address: str, headers: dict[str, str]) -> tuple[int, str, str]:
+        parts = urlsplit(address)
+        cookies = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        connection = HTTPConnection(parts.netloc, timeout=10)
+        connection.request("GET", f"{parts.path}?{parts.query}", headers={**cookies, **headers})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        for each in answer.headers.get_all("Set-Cookie") or []:
+            name, _, value = each.partition(";")[0].partition("=")
+            self.cookies[name] = value
+        return answer.status, text, answer.headers.get("Location", "")
+
+
+VERIFIER = "7f9a4e0e-9a2b-4a07-8f6e-2f6f7a3d9c10.123456789"
+TERRAFORM = {
+    "client_id": "terraform-cli",
+    "response_type": "code",
+    "redirect_uri": "http://localhost:10003/login",
+    "code_challenge": base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).decode().rstrip("="),
+    "code_challenge_method": "S256",
+    "state": "its-own",
+}
+OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}
+OTHER_SITE = {"Sec-Fetch-Site": "cross-site"}
+
+
+async def at_provider(site: Site, browser: Jar) -> str:
+    """Open the page of `terraform login`, follow its link; return where the provider sends the browser then."""
+    status, text, _ = await browser.open(f"{site.url}/login/terraform?{urlencode(TERRAFORM)}")
+    assert status == 200, text
+    link = re.search(r'<a href="([^"]+)"', text)
+    assert link is not None, text
+    status, _, to = await browser.open(site.url + html.unescape(link[1]), **OWN_PAGE)
+    assert (status, urlsplit(to).netloc) == (303, urlsplit(site.provider.url).netloc)
+    status, _, back = await browser.open(to, **OTHER_SITE)
+    assert (status, back.startswith(f"{site.url}/login/terraform/back?")) == (302, True)
+    return back
+
+
+async def taken(site: Site, code: str) -> dict[str, str]:
+    """Return what Terraform gets for its code."""
+    form = {"grant_type": "authorization_code", "code": code, "code_verifier": VERIFIER}
+    data = urlencode({**form, "redirect_uri": TERRAFORM["redirect_uri"]}).encode()
+
+    def ask() -> dict[str, str]:
+        with urllib.request.urlopen(f"{site.url}/login/terraform/token", data, timeout=10) as answer:
+            told: dict[str, str] = json.loads(answer.read())
+            return told
+
+    return await asyncio.to_thread(ask)
+
+
+@pytest.mark.promise("P10")
+async def test_terraform_login_leads_to_the_provider_and_gives_a_token_with_the_rights_of_the_person(
+    site: Site,
+) -> None:
+    await site.trusting(Role.RUNNER)
+    browser = Jar()
+    status, text, to = await browser.open(await at_provider(site, browser), **OTHER_SITE)
+    assert status == 303, text
+    assert to.startswith(TERRAFORM["redirect_uri"])
+    said = parse_qs(urlsplit(to).query)
+    assert said["state"] == ["its-own"]
+    token = (await taken(site, said["code"][0]))["access_token"]
+    shown = parse_token(token)
+    assert shown is not None
+    found = await TokenBook(site.home.store.records, site.home.clock, RandomIds()).identify(shown)
+    assert (found.role, found.states) == (Role.RUNNER, "prod/*")
+    assert not any(browser.cookies.values()), "it is of no use any more"
+    assert site.provider.people.wrong == []
+
+
+@pytest.mark.promise("P10")
+async def test_an_answer_of_a_provider_is_taken_from_the_browser_that_asked_and_from_no_other(site: Site) -> None:
+    await site.trusting()
+    browser, other = Jar(), Jar()
+    back = await at_provider(site, browser)
+    forged = back.replace("state=", "state=x")
+    elsewhere = f"{back.partition('&iss=')[0]}&iss=https%3A%2F%2Fevil.example"
+    for who, address in ((other, back), (browser, forged), (browser, elsewhere)):
+        status, text, to = await who.open(address, **OTHER_SITE)
+        assert (status, to) == (400, ""), text
+        assert "not the answer to a login that is under way" in text
+        assert "terraform login" in text
+    site.provider.people.forged["nonce"] = "another"
+    status, text, to = await browser.open(back, **OTHER_SITE)
+    assert (status, to) == (401, ""), text
+    audited = [entry.action for entry in await site.home.audit.entries()]
+    assert "token-exchanged" not in audited
+
+
+async def test_terraform_login_of_somebody_without_a_rule_or_who_says_no_ends_with_that_reason(site: Site) -> None:
+    await site.trusting(groups="others")
+    browser = Jar()
+    status, text, to = await browser.open(await at_provider(site, browser), **OTHER_SITE)
+    assert (status, to) == (403, ""), text
+    assert "no trust rule" in text
+    back = await at_provider(site, browser)
+    denied = re.sub(r"code=[^&]+", "error=access_denied", back)
+    status, text, to = await browser.open(denied, **OTHER_SITE)
+    assert (status, to, "access_denied" in text) == (401, "", True), text
+
+
+@pytest.mark.promise("P10")
+async def test_no_other_site_sends_a_browser_to_a_provider_for_terraform_and_no_other_provider_is_asked(
+    site: Site,
+) -> None:
+    plain = await Jar().open(f"{site.url}/login/terraform?{urlencode(TERRAFORM)}")
+    assert "<a " not in plain[1], "without a provider the page is as it was"
+    await site.trusting()
+    link = f"{site.url}/login/terraform/provider?{urlencode({**TERRAFORM, 'issuer': site.provider.url})}"
+    assert (await Jar().open(link, **OTHER_SITE))[0] != 303
+    assert (await Jar().open(link, **OWN_PAGE))[0] == 303
+    for changed in ({"issuer": "https://evil.example"}, {"redirect_uri": "https://evil.example/login"}):
+        status, text, _ = await Jar().open(
+            f"{site.url}/login/terraform/provider?" + urlencode({**TERRAFORM, "issuer": site.provider.url, **changed}),
+            **OWN_PAGE,
+        )
+        assert status == 400, text

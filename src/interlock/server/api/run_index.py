@@ -22,7 +22,7 @@ from interlock.ids import run_id
 from interlock.server.api.newest import newest_pages
 from interlock.store import Mismatch, Record, RecordStore
 
-STEP: Final = 100
+STEP: Final = 25
 """Runs that get their entries in one step, which the request of a new run pays for."""
 _OVERLAP: Final = timedelta(days=1)
 """So long ago a run may have begun that an older release tells of now."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -24,16 +24,24 @@ from interlock.ids import Ids
 from interlock.rights.callers import Tokens
 from interlock.server.api.serving import read_body
 from interlock.server.tfe.login import (
+    AT_PROVIDER,
+    BACK,
     CODE_S,
+    HOST,
     PAGE,
     SAFE_HEADERS,
     SCHEMA,
     TOKEN_PATH,
     BadGrant,
+    Begun,
+    Challenge,
     Login,
     check_verifier,
+    cookie_of,
     discovery,
+    no_cookie,
     page,
+    read_begun,
     read_wish,
     redirect_of,
 )
@@ -110,12 +118,47 @@ class LoginBook:
             return True
 
 
-def login_routes(book: LoginBook, tokens: Tokens) -> list[Route]:
+class Providers(Protocol):
+    """The providers of identities at which people log in."""
+
+    async def issuers(self) -> Sequence[str]:
+        """Return their addresses."""
+        ...
+
+    async def begin(self, issuer: str, back: str) -> tuple[str, Challenge]:
+        """Return where a browser goes to log in there, and by what the answer is known.
+
+        Args:
+            issuer: The provider.
+            back: Where it sends the browser then.
+
+        Raises:
+            UsageError: No rule names it, or it offers no such login.
+            BackendUnavailable: It gives no usable answer.
+        """
+        ...
+
+    async def end(self, begun: Begun, back: str, code: str) -> str:
+        """Return the token of this server for the code that a provider gave.
+
+        Raises:
+            AuthenticationFailed: The code is not good, or no rule is for this person.
+            Forbidden: Likewise.
+            BackendUnavailable: The provider gives no usable answer.
+        """
+        ...
+
+
+def login_routes(
+    book: LoginBook, tokens: Tokens, *, providers: Providers | None = None, is_https: bool = False
+) -> list[Route]:
     """Return the routes of service discovery and of `terraform login`.
 
     Args:
         book: Keeps codes.
         tokens: Says whether a token is good.
+        providers: Where people may log in instead of showing a token; None for nowhere.
+        is_https: Clients reach this server by TLS.
     """
     found = msgspec.json.encode(discovery())
 
@@ -124,7 +167,20 @@ def login_routes(book: LoginBook, tokens: Tokens) -> list[Route]:
 
     async def ask(request: Request) -> Response:
         try:
-            return await (_give(request, book, tokens) if request.method == "POST" else _show(request))
+            is_sent = request.method == "POST"
+            return await (_give(request, book, tokens, providers) if is_sent else _show(request, providers))
+        except InterlockError as error:
+            return _refused_page(error)
+
+    async def leave(request: Request) -> Response:
+        try:
+            return await _leave(request, providers, is_https=is_https)
+        except InterlockError as error:
+            return _refused_page(error)
+
+    async def come_back(request: Request) -> Response:
+        try:
+            return await _come_back(request, book, providers, is_https=is_https)
         except InterlockError as error:
             return _refused_page(error)
 
@@ -140,6 +196,8 @@ def login_routes(book: LoginBook, tokens: Tokens) -> list[Route]:
     return [
         Route("/.well-known/terraform.json", discover, methods=["GET"]),
         Route(PAGE, _guarded(ask), methods=["GET", "POST"]),
+        Route(AT_PROVIDER, _guarded(leave), methods=["GET"]),
+        Route(BACK, _guarded(come_back), methods=["GET"]),
         Route(TOKEN_PATH, _guarded(token), methods=["POST"]),
     ]
 
@@ -160,18 +218,61 @@ def _guarded(answer: Any) -> Any:
     return guarded
 
 
-async def _show(request: Request) -> Response:
-    text, headers = page(read_wish(request.query_params))
+async def _show(request: Request, providers: Providers | None) -> Response:
+    text, headers = await _page(request, providers)
     return Response(text, media_type="text/html", headers=headers)
 
 
-async def _give(request: Request, book: LoginBook, tokens: Tokens) -> Response:
+async def _page(request: Request, providers: Providers | None, *, refused: str = "") -> tuple[str, dict[str, str]]:
+    query = dict(request.query_params)
+    issuers = () if providers is None else await providers.issuers()
+    return page(read_wish(query), refused=refused, issuers=issuers, query=query)
+
+
+async def _leave(request: Request, providers: Providers | None, *, is_https: bool) -> Response:
+    """Send the browser to a provider; what belongs to the login goes with it in a cookie."""
+    query = dict(request.query_params)
+    issuer = query.pop("issuer", "")
+    read_wish(query)
+    if providers is None or issuer not in await providers.issuers():
+        raise UsageError("nobody logs in there", why="no trust rule of this server names that provider")
+    address, challenge = await providers.begin(issuer, _back(request, is_https=is_https))
+    cookie = cookie_of(Begun(query=query, issuer=issuer, challenge=challenge), is_https=is_https)
+    return Response(
+        status_code=_SEE_OTHER,
+        # no-referrer: the provider need not see what Terraform asked for
+        headers={**SAFE_HEADERS, "Referrer-Policy": "no-referrer", "Location": address, "Set-Cookie": cookie},
+    )
+
+
+async def _come_back(request: Request, book: LoginBook, providers: Providers | None, *, is_https: bool) -> Response:
+    """Take a provider's answer, and send the browser to Terraform with a code of ours."""
+    begun, code = read_begun(request.cookies, request.query_params, is_https=is_https)
+    wish = read_wish(begun.query)
+    if providers is None or begun.issuer not in await providers.issuers():
+        raise UsageError("nobody logs in there", why="no trust rule of this server names that provider")
+    token = await providers.end(begun, _back(request, is_https=is_https), code)
+    ours = await book.give(token, redirect=wish.redirect, challenge=wish.challenge)
+    headers = {"Location": redirect_of(wish, ours), "Set-Cookie": no_cookie(is_https=is_https)}
+    return Response(status_code=_SEE_OTHER, headers={**SAFE_HEADERS, "Referrer-Policy": "no-referrer", **headers})
+
+
+def _back(request: Request, *, is_https: bool) -> str:
+    """Return where a provider sends the browser: this server, by the name by which the person came."""
+    host = request.headers.get("host", "")
+    if not HOST.match(host):
+        raise UsageError("the request does not name this server", why="its Host cannot be part of an address")
+    return f"{'https' if is_https else 'http'}://{host}{BACK}"
+
+
+async def _give(request: Request, book: LoginBook, tokens: Tokens, providers: Providers | None) -> Response:
     wish = read_wish(request.query_params)
     shown = (await _form(request)).get("token", "").strip()
     try:
         await tokens.identify("", shown)
     except AuthenticationFailed as error:
-        text, headers = page(wish, refused=f"{error.what}{f': {error.why}' if error.why else ''}")
+        refused = f"{error.what}{f': {error.why}' if error.why else ''}"
+        text, headers = await _page(request, providers, refused=refused)
         return Response(text, error.http_status, media_type="text/html", headers=headers)
     code = await book.give(shown, redirect=wish.redirect, challenge=wish.challenge)
     return Response(status_code=_SEE_OTHER, headers={**SAFE_HEADERS, "Location": redirect_of(wish, code)})

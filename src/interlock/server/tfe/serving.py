@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -26,11 +25,11 @@ from interlock.server.api.serving import BODY_TIMEOUT_S, TooLarge, WrongMethod, 
 from interlock.server.tfe.answers import Answers
 from interlock.server.tfe.asked import Asked
 from interlock.server.tfe.bodies import Unprocessable
+from interlock.server.tfe.login import HOST
 from interlock.server.tfe.names import NotFound, parse_output_id, parse_version_id, parse_workspace_id, state_of
 from interlock.server.tfe.table import BASE, REFUSED, ROWS, Row
 from interlock.server.tfe.telling import refusal, respond
 
-_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?\Z|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?\Z", re.ASCII)
 _log = logging.getLogger(__name__)
 
 
@@ -129,7 +128,7 @@ class _Address:
     def _base(self, request: Request) -> str:
         """Return how the client reaches us; empty when it does not say, and then addresses are told without it."""
         host = request.headers.get("host", "")
-        return f"{'https' if self._is_https else 'http'}://{host}" if _HOST.match(host) else ""
+        return f"{'https' if self._is_https else 'http'}://{host}" if HOST.match(host) else ""
 
 
 def state_named(named: Mapping[str, str]) -> tuple[str, str]:
