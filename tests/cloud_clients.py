@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests import forking
+
 TOKEN = "e2e-server-token-of-the-cloud-tests"
 STEP_S = 180.0  # far more than any step here takes; only a hang reaches it
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -41,10 +43,7 @@ class CloudHost:
 
     def interlock(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of ours in the server's home."""
-        command = [sys.executable, "-m", "interlock", *words]
-        return subprocess.run(
-            command, env=self.environ, cwd=self.home, capture_output=True, text=True, timeout=STEP_S, check=False
-        )
+        return forking.run(words, env=self.environ, cwd=self.home, timeout=STEP_S)
 
     def token(self, role: str, *, states: str = "**", note: str = "") -> str:
         made = self.interlock("token", "create", "--role", role, "--states", states, "--note", note, "--json")

@@ -155,18 +155,14 @@ class Desk:
     ) -> Started:
         """Start a command; as users do with `afresh`, else as a process that was forked with all of it loaded."""
         given, folder = {**self.environ, **(environ or {})}, cwd or self.folder
-        spelled = self._spelled(words)
-        kind: type[subprocess.Popen[str]] = forking.Command
-        if afresh or not forking.may_fork(given):
-            spelled, kind = [sys.executable, "-m", "interlock", *spelled], subprocess.Popen
-        process = kind(
-            spelled,
+        begin = forking.start_afresh if afresh else forking.start
+        process = begin(
+            self._spelled(words),
             env=given,
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
         )
         self._started.append(Started(process))
         return self._started[-1]

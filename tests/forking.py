@@ -77,7 +77,7 @@ FORKED = SimpleNamespace(Popen=Supervisor, DEVNULL=subprocess.DEVNULL)
 
 
 class Command(subprocess.Popen[str]):
-    """`interlock WORDS`, forked. To be started with three streams; see `may_fork`."""
+    """`interlock WORDS`, forked; see `may_fork`."""
 
     def _execute_child(  # noqa: PLR0917 - as the base class has them
         self,
@@ -100,10 +100,37 @@ class Command(subprocess.Popen[str]):
         *_: object,
     ) -> None:
         blocked = [*map(int, signal.pthread_sigmask(signal.SIG_BLOCK, ()))]
-        order = {"words": list(args), "env": dict(env), "folder": str(cwd), "blocked": blocked}
-        self.pid = _ask(order, [p2cread, c2pwrite, errwrite])
+        order = {"words": list(args), "env": dict(env), "folder": str(cwd or Path.cwd()), "blocked": blocked}
+        streams = (p2cread, c2pwrite, errwrite)
+        self.pid = _ask(order, [number if each == -1 else each for number, each in enumerate(streams)])
         self._child_created = True
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
+
+
+def start(words: Sequence[str], *, env: Mapping[str, str], **options: Any) -> subprocess.Popen[str]:
+    """Start `interlock WORDS`, forked where that may be; `options` are those of `subprocess.Popen`."""
+    if may_fork(env):
+        return Command(words, env=env, text=True, **options)
+    return start_afresh(words, env=env, **options)
+
+
+def start_afresh(words: Sequence[str], *, env: Mapping[str, str], **options: Any) -> subprocess.Popen[str]:
+    """Start `interlock WORDS` as users do."""
+    return subprocess.Popen([sys.executable, "-m", "interlock", *words], env=env, text=True, **options)
+
+
+def run(
+    words: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None, given: str = "", timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Run `interlock WORDS` to its end, with `given` on its standard input."""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with start(words, env=env, cwd=cwd or Path.cwd(), **pipes) as process:
+        try:
+            out, err = process.communicate(given, timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
 def may_fork(environ: Mapping[str, str]) -> bool:

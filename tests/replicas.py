@@ -8,10 +8,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
+
+from tests import forking
 
 TOKEN = "e2e-server-token-of-the-replicas"
 STEP_S = 120.0  # far more than any step here takes; only a hang reaches it
@@ -22,8 +23,8 @@ class Replica:
     """One server."""
 
     def __init__(self, url: str, home: Path, *words: str, stderr: IO[str] | None = None) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "interlock", "serve", "--listen", "127.0.0.1:0", "--store", url, "--json", *words],
+        self.process = forking.start(
+            ["serve", "--listen", "127.0.0.1:0", "--store", url, "--json", *words],
             env={**os.environ, "INTERLOCK_HOME": str(home), "INTERLOCK_TOKEN": TOKEN},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -7,11 +7,11 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests import forking
 from tests.desk import Desk
 
 TOKEN = "e2e-server-token-of-a-team"
@@ -44,13 +44,12 @@ class TeamServer:
     def start(self) -> None:
         """Start it, and wait until it takes requests."""
         words = ["serve", "--listen", f"127.0.0.1:{self.port}", "--json", *self._words]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "interlock", *words],
+        self.process = forking.start(
+            words,
             env={**os.environ, "INTERLOCK_HOME": str(self._home), "INTERLOCK_TOKEN": TOKEN, "HOME": str(self._home)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
         )
         assert self.process.stdout is not None
         with self.process.stdout as said:

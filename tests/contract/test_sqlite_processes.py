@@ -185,7 +185,9 @@ async def test_a_writer_stopped_in_its_transaction_is_waited_for(tmp_path: Path)
 
 
 @pytest.mark.promise("P1")
-@pytest.mark.parametrize("removed", [("-wal",), ("-shm",), ("-wal", "-shm")], ids="".join)
+@pytest.mark.parametrize(
+    "removed", [("-wal",), pytest.param(("-shm",), marks=pytest.mark.slow), ("-wal", "-shm")], ids="".join
+)
 async def test_no_second_holder_comes_up_when_the_log_is_removed_under_the_first(
     tmp_path: Path, removed: tuple[str, ...]
 ) -> None:

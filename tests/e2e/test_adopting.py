@@ -155,6 +155,7 @@ def test_a_state_that_somebody_holds_is_not_moved(desk: Desk, tmp_path: Path) ->
         assert not [row for row in kept if row["head"]], "nothing was stored"
 
 
+@pytest.mark.slow
 def test_every_workspace_on_s3_is_adopted_and_each_has_its_own_plan(s3_desk: S3Desk) -> None:
     with on_s3(s3_desk) as place:
         module = root(s3_desk, place, text=ONE.replace("input = var.round", "input = terraform.workspace"))
@@ -212,7 +213,7 @@ def test_a_run_that_waits_for_a_state_that_is_moved_ends_and_says_where_it_is(de
 
 
 @pytest.mark.promise("P5")
-@pytest.mark.parametrize("name", ["http", "local"])
+@pytest.mark.parametrize("name", [pytest.param("http", marks=pytest.mark.slow), "local"])
 def test_a_move_that_was_killed_is_repeated_by_the_same_command(desk: Desk, name: str, tmp_path: Path) -> None:
     with PLACES[name](tmp_path) as place:
         module = root(desk, place, text=ONE)

@@ -90,7 +90,12 @@ def test_a_disk_that_is_full_for_our_output_is_said_in_three_parts(desk: Desk) -
 
 @pytest.mark.promise("P8")
 @pytest.mark.parametrize(
-    ("answer", "code", "word"), [(b"y\n", 0, "no changes"), (b"n\n", 0, "next: "), (b"\x03", 130, "interrupted")]
+    ("answer", "code", "word"),
+    [
+        (b"y\n", 0, "no changes"),
+        pytest.param(b"n\n", 0, "next: ", marks=pytest.mark.slow),
+        (b"\x03", 130, "interrupted"),
+    ],
 )
 def test_recover_asks_for_its_plan(desk: Desk, answer: bytes, code: int, word: str) -> None:
     module = desk.module(text=ONE)

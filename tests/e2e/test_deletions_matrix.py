@@ -16,11 +16,11 @@ pytestmark = [
 
 OWN = (
     "destroy × gone",
-    "deposed × gone",
     "saved plan × update",
     *(
         pytest.param(name, marks=pytest.mark.slow)
         for name in (
+            "deposed × gone",
             "destroy, all gone × gone",
             "moved and destroy × gone",
             "-refresh-only × gone",

@@ -16,7 +16,9 @@ def desk(desk: Desk) -> Desk:
     return desk
 
 
-@pytest.mark.parametrize("environ", [{"CI": "true"}, {}], ids=["job", "cron"])
+@pytest.mark.parametrize(
+    "environ", [pytest.param({"CI": "true"}, id="job"), pytest.param({}, marks=pytest.mark.slow, id="cron")]
+)
 def test_a_command_whose_store_never_saw_the_state_must_say_that_it_is_the_first(
     desk: Desk, environ: dict[str, str]
 ) -> None:
@@ -45,7 +47,9 @@ def test_a_plan_of_this_home_may_create_everything_in_a_job(desk: Desk) -> None:
     assert "is empty in" in applied.err
 
 
-@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 41), (b"y\n", 0), (b"\x03", 130)])
+@pytest.mark.parametrize(
+    ("answer", "code"), [(b"n\n", 41), (b"y\n", 0), pytest.param(b"\x03", 130, marks=pytest.mark.slow)]
+)
 def test_a_person_is_asked_though_the_plan_was_approved_beforehand(desk: Desk, answer: bytes, code: int) -> None:
     module = desk.module(text=ONE)
     ended, shown = at_terminal(desk, "apply", module, "--auto-approve", answers=[("[y/N]", answer)])

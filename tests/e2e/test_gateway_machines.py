@@ -141,7 +141,7 @@ def lead_to(organisation: Served, folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("locking", [TABLE_ONLY, LOCKFILE_ONLY])
+@pytest.mark.parametrize("locking", [TABLE_ONLY, pytest.param(LOCKFILE_ONLY, marks=pytest.mark.slow)])
 def test_a_run_on_s3_draws_from_the_ledger_beside_its_queue(tmp_path: Path, aws: LocalAws, locking: str) -> None:
     with serve_in_thread(Simulation()) as organisation:
         desk = S3Desk(tmp_path, aws)

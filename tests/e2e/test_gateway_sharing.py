@@ -91,6 +91,7 @@ async def test_two_processes_stay_within_one_organisations_limit_and_use_it(tmp_
     assert at[-1] - at[0] < 60  # 320 calls at 100 a second; seen 4 to 24 s on a busy machine (load 16)
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P7")
 async def test_an_apply_and_a_drift_scan_in_two_processes_share_by_their_weights(tmp_path: Path) -> None:
     simulation = Simulation(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import forking
 from tests.identity_issuer import CLIENT, identity_issuer
 from tests.replicas import STEP_S, TOKEN, Replica
 
@@ -27,16 +28,8 @@ def interlock(folder: Path, *words: str, **environ: str) -> subprocess.Completed
     (folder / "person").mkdir(exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("INTERLOCK_")}
     home = {"HOME": str(folder / "person"), "XDG_CONFIG_HOME": str(folder / "person/.config")}
-    return subprocess.run(
-        [sys.executable, "-m", "interlock", *words],
-        env={**kept, **home, "INTERLOCK_HOME": str(folder / "person/home"), **environ},
-        cwd=folder / "person",
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=STEP_S,
-        check=False,
-    )
+    env = {**kept, **home, "INTERLOCK_HOME": str(folder / "person/home"), **environ}
+    return forking.run(words, env=env, cwd=folder / "person", timeout=STEP_S)
 
 
 @pytest.mark.promise("P10")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from tests import forking
 from tests.identity_issuer import AZURE, GITHUB, GITLAB, Issuer, identity_issuer
 from tests.replicas import STEP_S, Replica, answer, lock_body, state_body
 
@@ -38,14 +39,8 @@ def server(tmp_path: Path) -> Iterator[Replica]:
 
 def interlock(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "GITLAB_", "CI_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "interlock", *words],
-        env={**kept, "INTERLOCK_HOME": str(folder / "home"), **environ},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=STEP_S,
-        check=False,
+    return forking.run(
+        words, env={**kept, "INTERLOCK_HOME": str(folder / "home"), **environ}, cwd=folder, timeout=STEP_S
     )
 
 

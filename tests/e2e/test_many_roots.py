@@ -133,7 +133,9 @@ def test_plans_of_roots_that_read_what_is_not_applied_yet_say_so(chain: Desk) ->
 
 @pytest.mark.promise("P9")
 @pytest.mark.promise("P8")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_stops_all_runs_and_starts_no_more_and_everything_is_saved(
     chain: Desk, number: int, code: int
 ) -> None:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests import forking
 from tests.ci_jobs import NAMED_SERVER, Runner
 from tests.code_host import deliver, github_event, github_headers, gitlab_event, gitlab_headers
 from tests.identity_issuer import AZURE, GITHUB, GITLAB, Issuer, identity_issuer
@@ -78,10 +79,7 @@ class Person:
         self.environ |= {"INTERLOCK_SERVER": server, "INTERLOCK_TOKEN": token}
 
     def types(self, *words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "interlock", *words], env={**os.environ, **self.environ}, cwd=self.folder,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=STEP_S, check=False,
-        )  # fmt: skip
+        done = forking.run(words, env={**os.environ, **self.environ}, cwd=self.folder, timeout=STEP_S)
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout
 

@@ -148,7 +148,7 @@ def test_a_lock_in_postgresql_lives_and_ends_with_its_session(desk: Desk, databa
 
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 @pytest.mark.promise("P6")
-@pytest.mark.parametrize("loss", ["DELETE FROM", "UPDATE"])
+@pytest.mark.parametrize("loss", ["DELETE FROM", pytest.param("UPDATE", marks=pytest.mark.slow)])
 def test_a_missing_or_empty_row_in_postgresql_is_not_a_whole_state(desk: Desk, database: str, loss: str) -> None:
     import psycopg
 

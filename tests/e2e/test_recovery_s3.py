@@ -109,7 +109,7 @@ def rewrite_who(desk: S3Desk, who: str) -> None:
 
 
 @pytest.mark.promise("P5")
-@pytest.mark.parametrize("locking", ["dynamodb", BOTH])
+@pytest.mark.parametrize("locking", [pytest.param("dynamodb", marks=pytest.mark.slow), BOTH])
 def test_a_killed_apply_is_gone_on_its_own_host_and_its_lock_is_broken_with_the_state_saved(
     desk: S3Desk, locking: str
 ) -> None:

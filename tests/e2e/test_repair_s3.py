@@ -133,9 +133,9 @@ def _other_version(document: dict[str, Any]) -> None:
     ("damage", "code", "with_digest"),
     [
         (lambda site: site.body[:300], "truncated", False),
-        (lambda _: b"<html>502 Bad Gateway</html>", "not-json", True),
+        pytest.param(lambda _: b"<html>502 Bad Gateway</html>", "not-json", True, marks=pytest.mark.slow),
         (lambda site: site.changed(_duplicate), "duplicate-instance", True),
-        (lambda site: site.changed(_other_version), "format-version", False),
+        pytest.param(lambda site: site.changed(_other_version), "format-version", False, marks=pytest.mark.slow),
     ],
 )
 def test_a_damaged_document_is_named_and_the_newest_sound_version_comes_back(

@@ -49,7 +49,10 @@ def living_terraform(desk: Desk) -> int | None:
 
 
 @pytest.mark.promise("P9")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), pytest.param(signal.SIGHUP, 143, marks=pytest.mark.slow)],
+)
 def test_a_signal_during_an_apply_lets_terraform_save_and_releases(
     desk: Desk, module: Path, number: int, code: int
 ) -> None:

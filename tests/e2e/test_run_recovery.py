@@ -148,7 +148,7 @@ def test_a_reader_that_goes_away_does_not_end_the_run(desk: Desk, module: Path) 
 
 
 @pytest.mark.promise("P8")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_front_end_that_leaves_while_it_buries_its_run_does_not_say_that_the_state_is_saved(
     desk: Desk, module: Path, number: int
 ) -> None:

@@ -76,7 +76,7 @@ def test_a_run_that_was_stopped_and_then_killed_is_recovered_without_a_second_si
 
 
 @pytest.mark.promise("P9")
-@pytest.mark.parametrize("first", ["supervisor", "terraform"])
+@pytest.mark.parametrize("first", ["supervisor", pytest.param("terraform", marks=pytest.mark.slow)])
 def test_a_signal_to_supervisor_and_terraform_together_stops_terraform_once(desk: Desk, slow: Path, first: str) -> None:
     run, summary = start(desk, slow)
     second = {"supervisor": "terraform", "terraform": "supervisor"}[first]
@@ -109,7 +109,7 @@ def test_a_burst_of_signals_is_one_wish(desk: Desk, slow: Path) -> None:
 
 
 @pytest.mark.promise("P9")
-@pytest.mark.parametrize("phase", ["queued", "awaiting", "applying"])
+@pytest.mark.parametrize("phase", ["queued", pytest.param("awaiting", marks=pytest.mark.slow), "applying"])
 def test_a_terminal_that_is_closed_stops_its_run_and_loses_nothing(desk: Desk, slow: Path, phase: str) -> None:
     module = desk.module(text=slow_provider.MODULE)
     holder = (

@@ -32,7 +32,7 @@ def work_id(desk: Desk) -> str:
 
 
 @pytest.mark.promise("P3")
-@pytest.mark.parametrize("rounds", [1, 2])
+@pytest.mark.parametrize("rounds", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_state_that_terraform_could_not_save_is_stored_from_errored_tfstate(
     desk: Desk, module: Path, rounds: int
 ) -> None:

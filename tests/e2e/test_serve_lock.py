@@ -135,7 +135,7 @@ def test_a_lock_repeated_because_its_connection_broke_while_the_store_was_busy_i
 
 
 @pytest.mark.promise("P1", "P4")
-@pytest.mark.parametrize("leaves", [0, 1, None])
+@pytest.mark.parametrize("leaves", [0, pytest.param(1, marks=pytest.mark.slow), None])
 def test_of_two_held_requests_with_one_id_the_one_that_stays_keeps_what_it_was_told(
     served: Served, leaves: int | None
 ) -> None:

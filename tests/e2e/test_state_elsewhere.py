@@ -128,7 +128,7 @@ def check_used(desk: Desk, folder: Path, server: StateServer, environ: dict[str,
     assert json.loads(server.state or b"{}")["resources"] == []
 
 
-@pytest.mark.parametrize("form", ["block", "environment"])
+@pytest.mark.parametrize("form", ["block", pytest.param("environment", marks=pytest.mark.slow)])
 def test_a_state_on_gitlab_is_used_where_it_is_and_never_taken_for_an_empty_one(
     desk: Desk, gitlab: StateServer, form: str
 ) -> None:

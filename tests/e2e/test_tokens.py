@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import forking
 from tests.replicas import TOKEN, answer, lock_body, state_body
 
 pytestmark = pytest.mark.e2e
@@ -19,14 +20,7 @@ STATE = "prod/routing"
 
 
 def interlock(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "interlock", *words],
-        env={**os.environ, "INTERLOCK_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        timeout=STEP_S,
-        check=False,
-    )
+    return forking.run(words, env={**os.environ, "INTERLOCK_HOME": str(home)}, timeout=STEP_S)
 
 
 def ask(port: int, token: str, method: str, body: bytes = b"", query: str = "") -> int:

@@ -32,7 +32,7 @@ def test_one_bare_429_is_forgotten_within_ten_seconds(name: str) -> None:
     ("name", "share"),
     [
         ("10 a second", 0.85),
-        ("10 a second, Retry-After 0", 0.85),
+        pytest.param("10 a second, Retry-After 0", 0.85, marks=pytest.mark.slow),
         ("10 in any second (sliding)", 0.8),
         ("8 at once, no Retry-After", 0.9),
         ("2 a second of one endpoint", 0.7),

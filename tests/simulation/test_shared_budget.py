@@ -88,7 +88,7 @@ def got(machines: list[Machine], names: list[str], begin_s: float, end_s: float)
 
 
 @pytest.mark.promise("P7")
-@pytest.mark.parametrize("allowed", [300, 600])
+@pytest.mark.parametrize("allowed", [300, pytest.param(600, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("count", [1, 2, 5])
 async def test_machines_with_one_ledger_stay_within_a_sliding_limit_and_use_most_of_it(
     count: int, allowed: int
@@ -106,7 +106,10 @@ async def test_machines_with_one_ledger_stay_within_a_sliding_limit_and_use_most
 
 
 @pytest.mark.promise("P7")
-@pytest.mark.parametrize(("turns", "allowed"), [("AD", 120), ("AD", 600), ("AAD", 300), ("ADDD", 300), ("APD", 300)])
+@pytest.mark.parametrize(
+    ("turns", "allowed"),
+    [("AD", 120), ("AD", 600), ("AAD", 300), pytest.param("ADDD", 300, marks=pytest.mark.slow), ("APD", 300)],
+)
 async def test_classes_on_several_machines_share_by_their_weights_within_seconds(turns: str, allowed: int) -> None:
     clock = FakeClock()
     records = MemoryRecords(clock=clock)
@@ -271,7 +274,7 @@ class AtAServer:
 
 
 @pytest.mark.promise("P7")
-@pytest.mark.parametrize("by_s", [-10.0, 3.0, 10.0])
+@pytest.mark.parametrize("by_s", [-10.0, pytest.param(3.0, marks=pytest.mark.slow), 10.0])
 async def test_a_client_of_a_server_whose_clock_is_wrong_takes_its_part_and_no_more(by_s: float) -> None:
     clock = FakeClock()
     records = MemoryRecords(clock=clock)
