@@ -20,8 +20,10 @@ PERSON_LASTS_S = 43_200.0
 """A person logs in again after so long: a day's work."""
 _ROLES = tuple(Role)
 _SHOWN_CHARS = 120
-_ACCOUNTS = {Platform.GITHUB: "actor_id", Platform.GITLAB: "user_id"}
-"""The claim that names the account which began a job. Azure's tokens name a service connection, and no person."""
+_ACCOUNTS = {Platform.GITHUB: ("actor_id", "actor"), Platform.GITLAB: ("user_id", "user_login")}
+"""The claims that name the account which began a job. Azure's tokens name a service connection, and no person."""
+_PROGRAM = re.compile(r".*\[bot\]|(?:project|group)_\d+_bot(?:_.*)?", re.ASCII | re.DOTALL)
+"""How GitHub and GitLab call accounts of programs: whoever had one begin a job could approve it as another person."""
 _RUN = re.compile(r"[0-9a-hjkmnp-tv-z]{16}\Z", re.ASCII)
 TOLD = (
     *("repository_id", "run_id", "run_attempt", "ref", "environment", "event_name", "job_workflow_ref", "actor_id"),
@@ -159,8 +161,11 @@ def _account(claims: Claims) -> str:
     """
     if claims.platform is Platform.PERSON:
         return f"{claims.platform.value}:{','.join(claims.values('sub'))}"
-    ids = claims.values(_ACCOUNTS[claims.platform]) if claims.platform in _ACCOUNTS else ()
-    return f"{claims.platform.value}:{ids[0]}" if len(ids) == 1 and ids[0].isascii() and ids[0].isdecimal() else ""
+    if claims.platform not in _ACCOUNTS:
+        return ""
+    ids, logins = map(claims.values, _ACCOUNTS[claims.platform])
+    is_known = len(ids) == 1 and ids[0].isascii() and ids[0].isdecimal()
+    return f"{claims.platform.value}:{ids[0]}" if is_known and not any(map(_PROGRAM.fullmatch, logins)) else ""
 
 
 def _person(claims: Claims) -> str:
