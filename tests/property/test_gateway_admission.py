@@ -50,7 +50,7 @@ class World:
     arrivals: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     done_at: dict[tuple[str, int, int], float] = field(default_factory=dict)
     asked_at: dict[tuple[str, int, int], float] = field(default_factory=dict)
-    returns: Counter[int] = field(default_factory=Counter)
+    returns: Counter[tuple[str, int, int]] = field(default_factory=Counter)
     served: Counter[str] = field(default_factory=Counter)
 
     def run(self, loads: dict[str, Load], until_s: float) -> None:
@@ -76,7 +76,7 @@ class World:
             for entry, wait_s in self.admission.expire(self.now_s):
                 assert 1 <= wait_s <= 180
                 call = self._calls.pop(id(entry))
-                self.returns[wait_s] += 1
+                self.returns[call] += 1
                 plan(self.now_s + wait_s, "ask", call)
             self._assert_nothing_idle()
             wake_s = self.admission.next_event_s(self.now_s)
@@ -219,6 +219,23 @@ def test_under_lasting_overload_every_call_is_served_within_a_few_times_the_idea
     assert len(world.done_at) == 200
     ideal_s = 200 / (20 / WINDOW_S)
     assert max(world.done_at.values()) < 2 * ideal_s
+
+
+@pytest.mark.promise("P7")
+@pytest.mark.parametrize(("allowed", "parallel"), [(1, 10), (1, 40), (5, 40), (30, 60)])
+@pytest.mark.parametrize("by_share", [False, True])
+def test_a_small_budget_is_used_and_no_call_is_told_to_come_back_more_than_a_few_times(
+    allowed: int, parallel: int, by_share: bool
+) -> None:
+    """The provider gives a call up after 20 times, and the run fails."""
+    admission = new_admission(1, 10_000, 100 if by_share else allowed, 64)
+    if by_share:
+        admission.allotments.allot("a", Allotment(share=allowed / 100), 0.0)
+    world = World(admission, seed=3)
+    world.run({"r/a": Load(Priority.APPLY, parallel, 6, 0.0, "a")}, until_s=20_000.0)
+    assert len(world.done_at) == 6 * parallel
+    assert max(world.done_at.values()) <= 1.15 * (6 * parallel / allowed * WINDOW_S)
+    assert max(world.returns.values()) <= 5
 
 
 @pytest.mark.promise("P7")

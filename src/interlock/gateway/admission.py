@@ -24,6 +24,7 @@ from interlock.gateway.budget import RESET_MAX_S, Budget, BudgetMaker, Place, pl
 from interlock.gateway.concurrency import Concurrency, Sample, after, may_send
 from interlock.gateway.fairness import Entry, Turns
 from interlock.gateway.headers import Heard
+from interlock.gateway.lines import Lines
 from interlock.gateway.rules import ORGANISATION, TOKEN, Need, Rules
 from interlock.gateway.trouble import Trouble
 from interlock.lock import Priority
@@ -169,7 +170,7 @@ class Admission:
         self._deadlines: list[tuple[float, int, Entry[Ask]]] = []
         self._numbers = itertools.count()
         self._away: OrderedDict[bytes, _Away] = OrderedDict()
-        self._away_of: dict[str, int] = {}
+        self._lines = Lines()
         self._blame = Blame()
         self._raises: dict[int, tuple[int, int]] = {}
 
@@ -237,6 +238,7 @@ class Admission:
         )
         self.turns.add(entry)
         self.allotments.waits(ask.state, 1)
+        self._lines.join(ask.flow, entry.order)
         heapq.heappush(self._deadlines, (ask.deadline_s, next(self._numbers), entry))
         return entry
 
@@ -259,7 +261,7 @@ class Admission:
         while self._deadlines and (self._deadlines[0][0] <= now_s or not self._deadlines[0][2].waiting):
             _, _, entry = heapq.heappop(self._deadlines)
             if entry.waiting:
-                wait_s = self.retry_after_s(entry.item, now_s)
+                wait_s = self.retry_after_s(entry, now_s)
                 self.withdraw(entry)
                 self.counts.expired += 1
                 self._remember(entry, wait_s, now_s)
@@ -269,7 +271,7 @@ class Admission:
     def withdraw(self, entry: Entry[Ask]) -> None:
         """The client left while it waited."""
         if entry.waiting:
-            self.allotments.waits(entry.item.state, -1)
+            self._waits_no_more(entry)
         self.turns.remove(entry)
 
     def finish(self, grant: Grant, finished: Finished, now_s: float) -> None:
@@ -309,18 +311,18 @@ class Admission:
             soonest = min(soonest, now_s + self._soonest_s(now_s))
         return soonest
 
-    def retry_after_s(self, ask: Ask, now_s: float) -> int:
+    def retry_after_s(self, entry: Entry[Ask], now_s: float) -> int:
         """Return when to come back: then the request is served within half a hold. From 1 to 180.
 
         The estimate: when the first of its budgets has room, and after that its share of the rate for everybody of
-        its flow who waits here or was sent away before it.
+        its flow who is before it, here or sent away.
         """
+        ask = entry.item
         waits = [self.budgets[name].wait_s(cost, now_s) for name, cost in ask.needs if name in self.budgets]
         waits.append(self.trouble.of(_endpoint(ask.needs)).wait_s(now_s))
         waits.append(self.allotments.wait_s(ask.state, self._wholes(ask.needs), now_s))
         slot_s = self._slot_wait_s(ask.state, now_s)
-        ahead = max(self.turns.waiting_of(ask.flow) - 1, 0) + self._away_of.get(ask.flow, 0)
-        turns_s = ahead / max(self._rate_of(ask), 1e-9)
+        turns_s = self._lines.ahead(ask.flow, entry.order) / max(self._rate_of(ask), 1e-9)
         wait_s = max([slot_s, *waits]) + turns_s - self.hold_s / 2
         return int(min(max(math.ceil(wait_s), 1), RESET_MAX_S))
 
@@ -412,7 +414,7 @@ class Admission:
         slot = self._best_slot(now_s, ask.only, ask.state)
         assert slot is not None, "served without a token"
         taken = self.allotments.take(ask.state, [(self.slots[slot], 1), *self._wholes(ask.needs)], now_s)
-        self.allotments.waits(ask.state, -1)
+        self._waits_no_more(entry)
         places = {TOKEN: self.slots[slot].take(1, now_s)}
         for name, cost in ask.needs:
             places[name] = self.budgets[name].take(cost, now_s)
@@ -422,6 +424,10 @@ class Admission:
         self.counts.granted += 1
         self.counts.waited_s += now_s - ask.arrived_s
         return Grant(entry=entry, slot=slot, places=places, sent_s=now_s, taken=taken)
+
+    def _waits_no_more(self, entry: Entry[Ask]) -> None:
+        self.allotments.waits(entry.item.state, -1)
+        self._lines.leave(entry.flow, entry.order)
 
     def _landed(self, flow: str) -> None:
         left = self.in_flight[flow] - 1
@@ -488,12 +494,12 @@ class Admission:
         if before is not None:
             self._no_longer_away(before)
         self._away[memory] = _Away(entry.flow, entry.order, now_s + wait_s + _AWAY_KEPT_S)
-        self._away_of[entry.flow] = self._away_of.get(entry.flow, 0) + 1
+        self._lines.join(entry.flow, entry.order)
 
     def _came_back(self, ask: Ask) -> float:
         away = self._away.pop(ask.memory, None) if ask.memory else None
         if away is None:
-            return ask.arrived_s
+            return self._lines.new_place(ask.arrived_s)
         self._no_longer_away(away)
         return away.order_s
 
@@ -503,9 +509,7 @@ class Admission:
             self._no_longer_away(away)
 
     def _no_longer_away(self, away: _Away) -> None:
-        self._away_of[away.flow] -= 1
-        if not self._away_of[away.flow]:
-            del self._away_of[away.flow]
+        self._lines.leave(away.flow, away.order_s)
 
     # Estimating
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from interlock.gateway.admission import WAITING_OF_FLOW_MAX, Admission, Ask, Finished, Full, Grant
+from interlock.gateway.allotment import Allotment
 from interlock.gateway.concurrency import Concurrency
 from interlock.gateway.fairness import Entry
 from interlock.gateway.headers import Heard
@@ -242,3 +244,46 @@ def test_an_answer_about_a_higher_limit_does_not_raise_what_a_token_allows() -> 
         heard = Heard(count=number // 2 + 1, allowed=600, reset_s=60)
         admission.finish(grant, Finished(status=200, heard=heard), number * 1.0)
     assert {each.allowed for each in admission.slots.values()} == {300}
+
+
+def test_a_state_that_waits_for_its_share_of_the_tokens_wants_more_of_them() -> None:
+    admission = new_admission()
+    admission.allotments.allot("prod/a", Allotment(share=0.1), 0.0)
+    admission.open_slot(0, 0.0)
+    for _ in range(10):
+        offer(admission, replace(ask(admission), state="prod/a"))
+    assert len(admission.grants(0.0)) == 2  # the burst of 30 a minute
+    assert admission.wants_token(0.0)
+    admission.open_slot(1, 0.0)
+    assert len(admission.grants(0.0)) == 2
+    assert len(grants(admission, 3, 0.0)) == 3  # who has no share does not wait behind it
+
+
+def test_a_state_of_which_nobody_called_for_a_window_is_forgotten_and_its_share_is_not() -> None:
+    forgotten: list[str] = []
+    rules = Rules(apply_overrides(rate_limits(), [Override(name="organisation", allowed=100, window_s=60.0)]))
+    admission = Admission(rules, hold_s=8.0, forget_budget=forgotten.append)
+    admission.open_slot(0, 0.0)
+    admission.allotments.allot("prod/a", Allotment(share=0.1), 0.0)
+    offer(admission, replace(ask(admission), state="prod/a"))
+    (grant,) = admission.grants(0.0)
+    admission.finish(grant, Finished(status=200), 1.0)
+    admission.allotments.allot("prod/b", Allotment(share=0.1), 60.9)
+    assert forgotten == []
+    admission.allotments.allot("prod/b", Allotment(share=0.1), 61.1)
+    assert "share:prod/a:organisation" in forgotten
+    assert admission.allotments.of("prod/a") == Allotment(share=0.1)
+
+
+def test_a_call_that_costs_more_than_a_share_gives_goes_once_a_window() -> None:
+    admission = new_admission(Override(name="flows-list", allowed=100, window_s=60.0))
+    admission.allotments.allot("prod/a", Allotment(share=0.1), 0.0)
+    admission.open_slot(0, 0.0)
+    for now_s, goes in ((0.0, 1), (59.0, 0), (61.2, 1)):
+        wanted = replace(ask(admission, "flows", now_s=now_s), state="prod/a")  # costs 25
+        entry = offer(admission, wanted)
+        given = admission.grants(now_s)
+        assert len(given) == goes
+        for grant in given:
+            admission.finish(grant, Finished(status=200), now_s + 1.0)
+        admission.withdraw(entry)

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from interlock.errors import BudgetExhausted
+from interlock.gateway.allotment import Allotment
 from interlock.gateway.estimate import Estimate, Planned, check_deadline, estimate
 from interlock.gateway.rules import Override, apply_overrides
 from interlock.genesys import RateLimit, rate_limits
@@ -85,3 +86,18 @@ def test_a_run_that_cannot_end_in_time_is_refused_before_it_changes_anything() -
     assert caught.value.exit_status == 31
     with pytest.raises(BudgetExhausted):
         check_deadline(found, left_s=1000, queued_calls=50_000)
+
+
+@pytest.mark.promise("P7")
+def test_a_share_makes_a_plan_longer_is_said_and_counts_against_a_deadline() -> None:
+    many = [Planned(type=QUEUE, action="create", count=1000)]
+    allotment = Allotment(share=0.3, policy="small")
+    alone = estimate(many, limits=rate_limits(), tokens=10)
+    capped = estimate(many, limits=rate_limits(), tokens=10, allotment=allotment)
+    assert capped.rate_per_s == pytest.approx(0.3 * alone.rate_per_s)
+    assert capped.shortest_s == pytest.approx(alone.shortest_s / 0.3, rel=0.05)  # the bursts differ
+    assert capped.parallelism < alone.parallelism
+    assert "this state may use 30 % of the API budget (policy small)" in capped.explanation
+    check_deadline(alone, left_s=alone.shortest_s + 1)
+    with pytest.raises(BudgetExhausted):
+        check_deadline(capped, left_s=alone.shortest_s + 1)

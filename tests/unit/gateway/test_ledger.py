@@ -7,6 +7,7 @@ import pytest
 
 from interlock.gateway.budget import RESET_MAX_S
 from interlock.gateway.ledger import (
+    ACCOUNTS_MAX,
     ANSWER_MAX_S,
     Account,
     Ledger,
@@ -237,3 +238,15 @@ def test_the_smallest_slice_is_never_larger_than_the_largest_whoever_shares(wind
         asked = {"APPLY": 100.0, **{f"APPLY/{number}": 100.0 for number in range(rivals)}, "APPLY/m": 100.0}
         account = Account(allowed=allowed, window_s=window_s, is_far=True, asked=asked)
         assert piece_of(account, FAR_APPLY, 50, 100.0) <= most_at_once(account, FAR_APPLY, 100.0)
+
+
+def test_an_account_that_nobody_uses_makes_room_and_one_that_counts_or_is_closed_stays() -> None:
+    book = block(ledger(), "org", until_s=1170.0)
+    for number in range(ACCOUNTS_MAX - 1):
+        book = settle_account(book, f"share:s{number}:org", allowed=30, window_s=60.0, now_s=1000.0)
+        turn = Turn(name="APPLY", weight=8.0)
+        book, piece = draw(book, f"share:s{number}:org", owner=f"a/{number}", want=1, now_s=1000.0, turn=turn)
+        assert piece is not None
+    assert "new" not in settle_account(book, "new", allowed=1, window_s=60.0, now_s=1001.0).accounts  # all count
+    later = settle_account(book, "new", allowed=1, window_s=60.0, now_s=1150.0)
+    assert set(later.accounts) == {"org", "new"}

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
 from interlock.clock import SystemClock
+from interlock.errors import BackendUnavailable
+from interlock.gateway.allotment import Allotment
 from interlock.gateway.oauth import Credentials, Secret
 from interlock.gateway.service import Terms as GatewayTerms
 from interlock.ids import RandomIds
@@ -76,7 +80,13 @@ class Scene:
 
 
 @asynccontextmanager
-async def opened(tmp_path: Path, text: str = TWO, *, unreachable: str = "") -> AsyncIterator[Scene]:
+async def opened(
+    tmp_path: Path,
+    text: str = TWO,
+    *,
+    unreachable: str = "",
+    allotted: Callable[[], Awaitable[Allotment | None]] | None = None,
+) -> AsyncIterator[Scene]:
     (tmp_path / "main.tf").write_text(text)
     tree = tmp_path / "tree"
     tree.mkdir()
@@ -104,7 +114,11 @@ async def opened(tmp_path: Path, text: str = TWO, *, unreachable: str = "") -> A
 
             store = MemoryRecords(clock=SystemClock())
             learn = scene.learned.extend
-            gateway = RunGateway(need, ids=RandomIds(), store=store, is_current=is_current, learn=learn)
+            asked: dict[str, Any] = {} if allotted is None else {"allotted": allotted, "every_s": 0.01}
+            gateway = RunGateway(
+                need, ids=RandomIds(), store=store, is_current=is_current, learn=learn, state="prod/a", **asked
+            )
+            scene.gateway = gateway
             try:
                 scene.given = dict(await gateway.open("run1", Priority.APPLY, Seat(ticket="t", token=7), tree))
                 override = (tree / OVERRIDE_NAME).read_text()
@@ -284,3 +298,27 @@ def test_the_provider_is_never_given_a_pool_that_some_of_its_versions_refuse(tok
     url = "https://api.mypurecloud.de"
     terms = GatewayTerms(api_url=url, login_url=url, credentials=credentials, tokens=tokens)
     assert 1 <= pool_size(Way(terms=terms, logins=())) <= 20
+
+
+@pytest.mark.promise("P7")
+async def test_a_run_sees_a_changed_share_and_keeps_the_last_one_while_nobody_can_be_asked(tmp_path: Path) -> None:
+    said: list[Allotment | BackendUnavailable | None] = [Allotment(share=0.3, policy="small")]
+    asked, heard = 0, asyncio.Event()
+
+    async def allotted() -> Allotment | None:
+        nonlocal asked
+        asked += 1
+        heard.set()
+        if isinstance(said[-1], BackendUnavailable):
+            raise said[-1]
+        return said[-1]
+
+    async with opened(tmp_path, allotted=allotted) as scene:
+        for each in (said[0], Allotment(share=0.1, policy="smaller"), BackendUnavailable("away"), None):
+            said.append(each)
+            before = asked
+            while asked < before + 3:  # so the answer after the change was taken over
+                heard.clear()
+                await heard.wait()
+            wanted = said[-2] if isinstance(each, BackendUnavailable) else each
+            assert [gateway._admission.allotments.of("prod/a") for gateway in scene.gateway._open] == [wanted, wanted]
