@@ -2,6 +2,7 @@
 
 import tomllib
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ CORPUS = Path(__file__).parents[2] / "corpus" / "logs"
 ENTRIES: list[dict[str, Any]] = tomllib.loads((CORPUS / "expected.toml").read_text("utf-8"))["log"]
 
 
+@cache
 def read(name: str) -> Diagnosis:
     return diagnose(read_messages([(CORPUS / name).read_bytes()]))
 
@@ -47,30 +49,28 @@ def test_each_log_gives_its_causes_root_first(entry: dict[str, Any]) -> None:
         assert named(diagnosis.causes[0])[name] == value
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
-def test_each_cause_shows_its_lines_and_the_next_command(entry: dict[str, Any]) -> None:
-    for cause in read(entry["file"]).causes:
-        assert cause.lines
-        assert all(line.number >= 1 for line in cause.lines)
-        assert cause.next
+def test_each_cause_shows_its_lines_and_the_next_command() -> None:
+    for file, cause in ((entry["file"], cause) for entry in ENTRIES for cause in read(entry["file"]).causes):
+        assert cause.lines, file
+        assert all(line.number >= 1 for line in cause.lines), file
+        assert cause.next, file
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
-def test_the_pieces_in_which_a_log_arrives_do_not_matter(entry: dict[str, Any]) -> None:
-    data = (CORPUS / entry["file"]).read_bytes()
-    pieces = [data[start : start + 97] for start in range(0, len(data), 97)]
-    assert diagnose(read_messages(pieces)) == diagnose(read_messages([data]))
+def test_the_pieces_in_which_a_log_arrives_do_not_matter() -> None:
+    for file in (entry["file"] for entry in ENTRIES):
+        data = (CORPUS / file).read_bytes()
+        pieces = [data[start : start + 97] for start in range(0, len(data), 97)]
+        assert diagnose(read_messages(pieces)) == read(file), file
 
 
-@pytest.mark.parametrize("entry", [entry for entry in ENTRIES if entry["causes"]], ids=lambda entry: entry["file"])
-def test_apply_and_explain_agree(entry: dict[str, Any]) -> None:
-    diagnosis = read(entry["file"])
-    error = error_of(diagnosis)
-    assert isinstance(error, InterlockError)
-    assert error.what
-    assert error.fix
-    expected = "state-not-saved" if "state-not-saved" in entry["causes"] else entry["causes"][0]
-    assert error.facts["category"] == expected
+def test_apply_and_explain_agree() -> None:
+    for entry in (entry for entry in ENTRIES if entry["causes"]):
+        error = error_of(read(entry["file"]))
+        assert isinstance(error, InterlockError), entry["file"]
+        assert error.what, entry["file"]
+        assert error.fix, entry["file"]
+        expected = "state-not-saved" if "state-not-saved" in entry["causes"] else entry["causes"][0]
+        assert error.facts["category"] == expected, entry["file"]
 
 
 def test_every_log_is_listed_with_its_source_and_every_entry_has_its_log() -> None:
