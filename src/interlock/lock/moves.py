@@ -77,7 +77,7 @@ def join(lock: Lock, event: Requested, ticket: Ticket, now: datetime) -> Decisio
         held=event.held,
         through=event.through,
     )
-    endings = tuple(ending for ending in lock.departed if ending.ticket != ticket)
+    endings = tuple([ending for ending in lock.departed if ending.ticket != ticket])
     return Decision(lock=_with_place(replace(lock, arrivals=arrival, departed=endings), waiter), effects=())
 
 

@@ -12,6 +12,7 @@ import base64
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -21,6 +22,7 @@ REMEMBERED_S = 172_800.0
 """Two days: a proxy, a stopped machine or a pipeline that was paused overnight may deliver a request late."""
 GENERATION_MAX = 512
 """Names in one generation."""
+_DIGESTS_KEPT = 256  # one decision asks for the same two names four times
 _DIGITS = 8  # base64 digits of one name
 _BYTES = 6
 
@@ -76,5 +78,6 @@ def _holds(digests: str, digest: str) -> bool:
     return at >= 0
 
 
+@lru_cache(maxsize=_DIGESTS_KEPT)
 def _digest(name: str) -> str:
     return base64.urlsafe_b64encode(hashlib.blake2b(name.encode(), digest_size=_BYTES).digest()).decode()

@@ -122,8 +122,8 @@ def remember(lock: Lock, *endings: Departure, now: datetime) -> Lock:
     if not endings:
         return lock
     tickets = {ending.ticket for ending in endings}
-    known = [*(ending for ending in lock.departed if ending.ticket not in tickets), *endings]
-    silent = sum(ending.how is Stage.SILENT for ending in known)
+    known = [*[ending for ending in lock.departed if ending.ticket not in tickets], *endings]
+    silent = [ending.how for ending in known].count(Stage.SILENT)
     too_many = {True: silent - SILENT_KEPT, False: len(known) - silent - DEPARTED_KEPT}
     kept: list[Departure] = []
     names: list[str] = []
