@@ -55,4 +55,6 @@ def test_an_apply_and_the_plan_after_it_keep_to_the_states_share_and_say_so_befo
         assert most_in_a_window(organisation.simulation) <= SHARE * ALLOWED
         shown = desk.run("policies", "show", "s", environ={"INTERLOCK_CONFIG": str(module / "interlock.yaml")})
         assert "at most 30 % of the API budget for each state" in shown.out, shown
+        status = desk.run("status")
+        assert "share of s" in status.out, status
         desk.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from tests.simulation.test_shared_budget import most_in_a_window
 
 from interlock.gateway.admission import Admission, Ask, Finished, Full, Grant
 from interlock.gateway.allotment import Allotment
@@ -79,16 +80,6 @@ class Process:
         )
 
 
-def most_in_a_window(sent_s: list[float]) -> int:
-    sent_s = sorted(sent_s)
-    first = most = 0
-    for last, at_s in enumerate(sent_s):
-        while at_s - sent_s[first] >= WINDOW_S:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
-
-
 async def play(clock: FakeClock, processes: list[Process], seed: int) -> None:
     chance = Random(seed)
     for _ in range(int(FOR_S / 0.05)):
@@ -116,8 +107,8 @@ async def test_two_processes_of_a_state_hold_its_share_together_alone_and_beside
     others = [Process(place, "other", "prod/b", None, demand=40, priority=Priority.DRIFT)] if beside else []
     await play(clock, [*ours, *others], seed=4)
     share = 0.3 * ALLOWED
-    assert most_in_a_window(together(*ours)) <= share
+    assert most_in_a_window(together(*ours), WINDOW_S) <= share
     assert len(together(*ours)) >= 0.85 * share * FOR_S / WINDOW_S
-    assert most_in_a_window(together(*ours, *others)) <= ALLOWED
+    assert most_in_a_window(together(*ours, *others), WINDOW_S) <= ALLOWED
     for other in others:  # of the weakest class, and never behind calls that their own share holds back
         assert len(other.sent_s) >= (0.85 if is_far else 0.95) * (ALLOWED - share) * FOR_S / WINDOW_S
