@@ -78,6 +78,7 @@ from interlock.store import (
     RecordStore,
     blob_digest,
 )
+from interlock.store.before import Before, nothing_before
 
 MAX_ATTEMPTS = 8  # swaps that may be lost to others before a write gives up; a state has one writer at a time
 MAX_QUARANTINE = 500  # refused writes kept of one state; a zombie that never tires must not fill the disk
@@ -109,6 +110,7 @@ class Writer(Struct, frozen=True, kw_only=True):
         allowed_deletions: Managed instances that may disappear; see `judge_deletions`. None: not bound to a plan.
         keeps_suspect: What only the rule of deletions speaks against is stored as suspect and the state is paused,
             instead of refused. For what a running apply writes: it may be the only record of what exists now.
+        before: Told each version right before it is made current, when all that could refuse it here was asked.
     """
 
     who: str
@@ -118,6 +120,7 @@ class Writer(Struct, frozen=True, kw_only=True):
     lock_id: str | None = None
     allowed_deletions: frozenset[str] | None = None
     keeps_suspect: bool = False
+    before: Before[Version] = nothing_before
 
 
 class Written(Struct, frozen=True, kw_only=True):
@@ -746,6 +749,7 @@ class StateArchive:
 
     async def _move_head(self, state: str, version: Version, head: Head | None, writer: Writer) -> Written:
         meta = await self._blobs.put(encode(version))
+        await writer.before(version, 0 if head is None else head.number)
         await self._coordinator.update_head(
             state,
             expected_head=head,

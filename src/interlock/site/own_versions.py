@@ -36,6 +36,8 @@ _DIGEST_CHARS = 6  # of a digest that name a version; fewer could be a number
 HISTORY_MAX = 1000
 """Links of our own chain that `verify` walks."""
 
+_PUSHED = "state-pushed"
+
 
 class OwnVersions:
     """See `interlock.site.interface.Versions`.
@@ -168,8 +170,9 @@ class OwnVersions:
         what = f"restore {planned.label} of {self.state} as {serial}"
         await have_second_person(self.home, self.state, Kind.RESTORE, exact=exact, what=what)
         async with settling(self.home, self.state, "state restore", is_review) as seat:
-            written = await self.archive.restore(self.state, planned.chosen, writer=self.writer(seat))
-        await self.note(STATE_RESTORED, written.version, {"restored": planned.chosen.number})
+            writer = self._telling(seat, STATE_RESTORED, {"restored": planned.chosen.number})
+            written = await self.archive.restore(self.state, planned.chosen, writer=writer)
+        await self._told(STATE_RESTORED, written.version, {"restored": planned.chosen.number})
         return written.version.serial
 
     async def suspect(self) -> Version | None:
@@ -205,11 +208,12 @@ class OwnVersions:
             return is_review(pause) or bool(back_from and back_from in comes_from)
 
         async with settling(self.home, self.state, "state push", ends) as seat:
+            writer = self._telling(seat, _PUSHED, {"forced": force})
             written = await self.archive.write(
-                self.state, body, writer=self.writer(seat), kind=VersionKind.PUSH, force=force, note=note
+                self.state, body, writer=writer, kind=VersionKind.PUSH, force=force, note=note
             )
         if not written.repeated:
-            await self.note("state-pushed", written.version, {"forced": force})
+            await self._told(_PUSHED, written.version, {"forced": force})
         return {
             "version": written.version,
             "repeated": written.repeated,
@@ -266,7 +270,21 @@ class OwnVersions:
     async def note(self, action: str, made: Version, facts: Mapping[str, Fact]) -> None:
         """Write down what a person made current; the version itself says the same."""
         said: dict[str, Fact] = {**facts, "version": made.number, "serial": made.serial, "sha256": made.digest}
-        await self.log.append(action, subject=self.ref.address, by=self.home.me, facts=said)
+        await self.log.announce(action, subject=self.ref.address, by=self.home.me, facts=said)
+
+    def _telling(self, seat: Seat, action: str, facts: Mapping[str, Fact]) -> Writer:
+        """Return who writes under a grant, and writes down what becomes current before it does."""
+        from msgspec.structs import replace
+
+        async def tell(made: Version, _replaced: int) -> None:
+            await self.note(action, made, facts)
+
+        return replace(self.writer(seat), before=tell)
+
+    async def _told(self, action: str, made: Version, facts: Mapping[str, Fact]) -> None:
+        """Tell a server what was done; it has written it down itself, and does not write it twice."""
+        if self.home.approvals.writes_down:
+            await self.note(action, made, facts)
 
     async def _lost(self) -> Finding | None:
         """Name a state that a run saw stored and that is not a version any more, as in an older database."""

@@ -133,7 +133,7 @@ def act_of(action: str, subject: str, facts: Mapping[str, object]) -> str:
     if action in _OF_GRANTS and facts.get("lock_id"):
         return f"{action}\n{facts['lock_id']}\n{facts.get('token')}"
     if action in _OF_VERSIONS and facts.get("version"):
-        return f"{action}\n{subject}\n{facts['version']}"
+        return f"{action}\n{subject}\n{facts['version']}\n{facts.get('sha256')}"
     # The same version may be lost again, and repaired under another grant.
     if action == REPAIRED and facts.get("token"):
         return f"{action}\n{subject}\n{facts.get('version')}\n{facts['token']}"

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from interlock.api.versions import (
     ASKED_BYTES_MAX,
@@ -175,22 +176,19 @@ class _Archive:
             await self._archive.quarantine(state, body, writer=kept_for, error=error)
             raise
         before = await self._agree_to_write(call, asked, body)
-        written = await self._archive.write(
-            state, body, writer=writer, kind=asked.kind, note=asked.note, force=asked.force
-        )
         holder = _holder(before, writer)
         if asked.force or (holder is not None and not holder.run):
-            await self._write(_PUSHED, call, before, written.version, writer, {"forced": asked.force})
-        return written
+            writer = self._telling(_PUSHED, call, before, writer, {"forced": asked.force})
+        return await self._archive.write(
+            state, body, writer=writer, kind=asked.kind, note=asked.note, force=asked.force
+        )
 
     async def delete(self, call: Call[OfState, ByGrant]) -> Written | None:
         """Make a state absent; its history stays."""
         writer = await self._writer(call, call.body.grant)
         before = await self._coordinator.view(call.query.state)
-        gone = await self._archive.delete(call.query.state, writer=writer, note=call.body.note)
-        if gone is not None:
-            await self._write("state-deleted", call, before, gone.version, writer, {})
-        return gone
+        writer = self._telling("state-deleted", call, before, writer, {})
+        return await self._archive.delete(call.query.state, writer=writer, note=call.body.note)
 
     async def restore(self, call: Call[OfState, ByGrant]) -> Written:
         """Make an older version current again."""
@@ -198,17 +196,14 @@ class _Archive:
         writer = await self._writer(call, call.body.grant)
         await self._agree_to_restore(call, version)
         before = await self._coordinator.view(call.query.state)
-        written = await self._archive.restore(call.query.state, version, writer=writer)
-        await self._write("state-restored", call, before, written.version, writer, {"restored": version.number})
-        return written
+        writer = self._telling("state-restored", call, before, writer, {"restored": version.number})
+        return await self._archive.restore(call.query.state, version, writer=writer)
 
     async def accept(self, call: Call[OfState, ByGrant]) -> Version | None:
         """Let a suspect version stand."""
         writer, before = await self._writer(call, call.body.grant), await self._coordinator.view(call.query.state)
-        accepted = await self._archive.accept(call.query.state, writer=writer)
-        if accepted is not None:
-            await self._write("state-accepted", call, before, accepted, writer, {})
-        return accepted
+        writer = self._telling("state-accepted", call, before, writer, {})
+        return await self._archive.accept(call.query.state, writer=writer)
 
     async def end_review(self, call: Call[OfState, NoBody]) -> None:
         """Resume a state that was paused for a suspect version."""
@@ -306,21 +301,18 @@ class _Archive:
             await self._note(REPAIRED, call, {"record": "state", "version": lost.number, "serial": lost.serial})
         return Count(count=int(is_made))
 
-    async def _write(
-        self,
-        action: str,
-        call: Call[Any, Any],
-        before: View,
-        made: Version,
-        writer: Writer,
-        facts: Mapping[str, Fact],
-    ) -> None:
-        """Write down which version a person made current, unless it was current before: a repetition makes none."""
-        was_there = before.head is not None and before.head.number >= made.number
+    def _telling(
+        self, action: str, call: Call[Any, Any], before: View, writer: Writer, facts: Mapping[str, Fact]
+    ) -> Writer:
+        """Return the writer, who writes down which version a person makes current, before it is."""
         serial = before.head.serial if before.head is not None else None
-        said = {**facts, **version_facts(made, serial_before=None if was_there else serial)}
-        if not (was_there and (made.token, made.run) != (writer.token, writer.run)):
-            await self._entries.write(action, call, said, subject=own_address(call.query.state), by=writer.who)
+        by = writer.who
+
+        async def tell(made: Version, _replaced: int) -> None:
+            said = {**facts, **version_facts(made, serial_before=serial)}
+            await self._entries.write(action, call, said, subject=own_address(call.query.state), by=by)
+
+        return replace(writer, before=tell)
 
     async def _note(self, action: str, call: Call[Any, Any], facts: Mapping[str, Fact]) -> None:
         by = signed("", call.caller)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from msgspec.structs import replace
 from tests.killed_writers import killed_after
@@ -38,7 +40,8 @@ async def entries(desk: Desk, action: str) -> list[Entry]:
 
 async def tell_own(desk: Desk, who: Client, action: str, **facts: object) -> None:
     """Tell the log of an act, as our own command does behind it."""
-    act = {"once": f"{action}{facts}", "action": action, "subject": f"interlock:{STATE}", "by": "x", "facts": facts}
+    once = hashlib.sha256(f"{action}{facts}".encode()).hexdigest()
+    act = {"once": once, "action": action, "subject": f"interlock:{STATE}", "by": "x", "facts": facts}
     assert (await desk.post(who, "/audit", act)).status == 200
 
 
@@ -55,10 +58,11 @@ async def test_a_restore_and_a_push_are_written_down_once_and_a_runs_writes_are_
     assert "told_by_client" not in said
     assert restored.subject == f"interlock:{STATE}"
     assert restored.by.startswith("anna (")
-    await tell_own(desk, anna, "state-restored", version=3, serial=3)
+    await tell_own(desk, anna, "state-restored", version=3, serial=3, sha256=said["sha256"])
     for _ in range(2):
         assert (await desk.write(anna, grant, document(9, "x"), force=True)).status == 200
-    await tell_own(desk, anna, "state-pushed", version=4, serial=9)
+    digest = (await desk.home.archive.history(STATE))[0].digest
+    await tell_own(desk, anna, "state-pushed", version=4, serial=9, sha256=digest)
     (pushed,) = await entries(desk, "state-pushed")
     assert (pushed.facts["serial_before"], pushed.facts["serial"], pushed.facts["forced"]) == (3, 9, True)
     assert await desk.actions() == ["state-restored", "state-pushed"]
@@ -204,6 +208,9 @@ async def test_an_act_that_is_told_again_after_the_server_was_killed_at_any_writ
     for writes in range(1, 12):
         with killed_after(records, writes):
             await desk.write(anna, grant, document(9 + writes, "x"), force=True)
+        told = {each.facts["version"] for each in await entries(desk, "state-pushed")}
+        pushed = {each.number for each in await desk.home.archive.history(STATE) if each.number > 2}
+        assert pushed <= told, f"killed after {writes} writes, and not repeated"
         assert (await desk.write(anna, grant, document(9 + writes, "x"), force=True)).status == 200
     assert [each.facts["serial"] for each in await entries(desk, "state-pushed")] == list(range(10, 21))
     assert await desk.home.audit.verify() == (18, "")
