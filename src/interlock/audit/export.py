@@ -12,6 +12,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
+from interlock.amounts import amount
 from interlock.audit.entry import Entry, Head, chain_fault, decode, digest_of
 from interlock.bounded import decode_json
 from interlock.errors import StateInvalid
@@ -143,7 +144,8 @@ def _line_fault(older: bytes | None, line: bytes, *, is_whole: bool) -> str:
 
 def _end_fault(closing: Closing, count: int, last: bytes | None) -> str:
     if closing.entries != count:
-        return f"the file has {count} entries, and its last line says {closing.entries}: lines were taken out or added"
+        has = amount(count, "entry", "entries")
+        return f"the file has {has}, and its last line says {closing.entries}: lines were taken out or added"
     if not closing.whole or not closing.head:
         return ""
     if last is None or str(Head(number=decode(last).number, digest=digest_of(last))) != closing.head:

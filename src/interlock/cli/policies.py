@@ -61,7 +61,9 @@ def set_(
     view.emit(
         {"policies": [as_document(one) for one in found]},
         json=json,
-        human=lambda: view.say(f"{len(found)} policies hold for everybody who works in this home"),
+        human=lambda: view.say(
+            f"{amount(len(found), 'policy holds', 'policies hold')} for everybody who works in this home"
+        ),
     )
 
 
