@@ -66,6 +66,7 @@ class Requested(Struct, frozen=True, kw_only=True):
         _check_text("attempt", self.attempt, limit=ID_MAX)
         _check_id("lock id", self.lock_id)
         _check_text("run id", self.run, limit=ID_MAX)
+        check_run_id(self.run)
         _check_text("who", self.who)
         _check_text("info", self.info)
         _check_text("through", self.through)
@@ -278,6 +279,20 @@ def _check_id(name: str, value: str | None) -> None:
     if not value:
         raise UsageError(f"the {name} is empty", fix=f"give a {name} of 1 to {ID_MAX} characters")
     _check_text(name, value, limit=ID_MAX)
+
+
+def check_run_id(run: str) -> str:
+    """Return the id of a run that may be in a lock.
+
+    Whoever recovers it looks for a folder of that name among the runs of their own machine, and clears what is in it: a
+    path would lead them out of there.
+
+    Raises:
+        UsageError: It is no name of a folder.
+    """
+    if run.startswith(".") or "/" in run or "\\" in run or "\0" in run:
+        raise UsageError("the run id is refused", why=f"{run[:80]!a} is a path, and no name", fix="give it no separator")
+    return run
 
 
 def _check_text(name: str, value: str, *, limit: int = TEXT_MAX) -> None:

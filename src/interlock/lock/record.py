@@ -15,7 +15,7 @@ from msgspec import to_builtins
 
 from interlock.errors import BackendUnavailable, UsageError, reason_of
 from interlock.lock.claim import WHOLE_STATE, Claim, claim_of
-from interlock.lock.events import LEASE_S_MAX
+from interlock.lock.events import LEASE_S_MAX, check_run_id
 from interlock.lock.invariants import assert_whole
 from interlock.lock.lease import Holder, Lease
 from interlock.lock.lock import Departure, Lock, Pause, Stage
@@ -153,7 +153,7 @@ def _pause_data(pause: Pause) -> dict[str, Any]:
 def _party(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "ticket": _text(data["ticket"]),
-        "run": _text(data["run"]),
+        "run": check_run_id(_text(data["run"])),
         "who": _text(data["who"]),
         "info": _text(data["info"]),
         "claim": _claim(data["claim"]),

@@ -443,9 +443,9 @@ class GrantCase:
         """See `Explained.orphaned`."""
         if self._holder is None or verdict is None or verdict.conclusion is not Conclusion.ALIVE:
             return ""
-        run = self._holder.run
-        folder = self._question.home.runs / run
-        return run if run and folder.is_dir() and is_abandoned(folder) else ""
+        run, home = self._holder.run, self._question.home
+        is_ours = bool(run) and home.state_of_run(run) == self._state  # a holder says by itself which run it is
+        return run if is_ours and is_abandoned(home.runs / run) else ""
 
     async def _verify(self) -> tuple[Finding, ...]:
         try:

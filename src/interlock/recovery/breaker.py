@@ -74,7 +74,7 @@ class Leftovers(Protocol):
         """
         ...
 
-    def close(self, holder: Holder) -> None:
+    def close(self, state: str, holder: Holder) -> None:
         """Record how the run ended, now that its grant is broken."""
         ...
 
@@ -152,7 +152,7 @@ class Breaker(Struct, frozen=True, kw_only=True):
             await self.coordinator.break_(state, broken)
         except LeaseLost:
             return None
-        self.leftovers.close(holder)
+        self.leftovers.close(state, holder)
         return saved
 
     async def _recover(self, state: str, holder: Holder, verdict: Verdict, tell: Tell) -> None:

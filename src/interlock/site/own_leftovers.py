@@ -116,12 +116,23 @@ class OwnLeftovers(Struct, frozen=True, kw_only=True):
 
     async def salvage(self, state: str, holder: Holder) -> str:
         """See `Leftovers.salvage`. Deletions are bounded by the dead run's own plan, as they were for its writes."""
-        folder = self.runs / holder.run
-        if not holder.run or not folder.is_dir():
+        folder = self._folder_of(state, holder)
+        if folder is None:
             return "it left no unsaved state; its lock was released"
         async with self._alone(folder):
             saved = await self._save(state, holder, folder)
             return f"{saved}{await self._name_left(state, folder)}"
+
+    def _folder_of(self, state: str, holder: Holder) -> Path | None:
+        """Return the folder of a holder's run; None where this machine has no such run of that state.
+
+        Which run it is, a holder says by itself: by the id of another state's it would get that state's unsaved bytes.
+        """
+        folder = self.runs / holder.run
+        if not holder.run or not folder.is_dir():
+            return None
+        summary = find_summary(folder)
+        return folder if summary is None or summary.state == state else None
 
     async def _name_left(self, state: str, folder: Path) -> str:
         """Say, now that it is saved, what the state holds as tainted and what the run made that it does not hold."""
@@ -206,13 +217,13 @@ class OwnLeftovers(Struct, frozen=True, kw_only=True):
         is_its = current is not None and (current[0].run, current[0].token) == (holder.run, holder.token)
         return current[1] if current is not None and is_its else None
 
-    def close(self, holder: Holder) -> None:
+    def close(self, state: str, holder: Holder) -> None:
         """See `Leftovers.close`."""
         self.fence.leave()
-        folder = self.runs / holder.run
+        folder = self._folder_of(state, holder)
         if not holder.run:
             forget_hold(self.runs.parent, holder.ticket)
-        elif folder.is_dir() and not has_told_end(folder):  # its own word of its end stands
+        elif folder is not None and not has_told_end(folder):  # its own word of its end stands
             close_run(folder, outcome_of(folder), self.clock.now())
 
 

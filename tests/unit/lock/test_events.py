@@ -35,6 +35,12 @@ def test_a_lease_out_of_bounds_is_refused(lease_s: float) -> None:
         request(lease_s=lease_s)
 
 
+@pytest.mark.parametrize("run", ["/home/anna/app", "../app", ".", "..", "a/b", "..\\app", "a\0b"])
+def test_the_id_of_a_run_is_no_path(run: str) -> None:
+    with pytest.raises(UsageError, match="run id"):
+        Requested(ticket="t", run=run, who="w", lease_s=60, patience_s=40)
+
+
 def test_a_patience_out_of_bounds_is_refused() -> None:
     with pytest.raises(UsageError, match="patience"):
         request(patience_s=0)

@@ -76,6 +76,14 @@ def test_what_is_no_record_is_refused_in_three_parts(data: object) -> None:
     assert caught.value.fix
 
 
+def test_a_run_that_is_a_path_is_in_no_lock(busy: Any) -> None:
+    for parties in ("holders", "waiters"):
+        data = through_json(to_data(busy.lock))
+        data[parties][0]["run"] = "../../app"
+        with pytest.raises(BackendUnavailable, match="lock record"):
+            from_data(data)
+
+
 def test_a_record_damaged_anywhere_never_gives_a_traceback(busy: Any) -> None:
     whole = through_json(to_data(busy.lock))
     wrongs: tuple[object, ...] = (None, -1, "x", [], {}, True, 1e400, 10**30)

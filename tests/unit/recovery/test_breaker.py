@@ -55,7 +55,7 @@ class FakeEstate:
             raise self.failure
         return "stored"
 
-    def close(self, holder: Holder) -> None:
+    def close(self, _state: str, holder: Holder) -> None:
         self.done.append(f"close {holder.run}")
 
 

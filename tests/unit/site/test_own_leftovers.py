@@ -218,6 +218,23 @@ async def test_a_state_of_another_lineage_that_a_dead_run_left_is_not_stored_and
     assert str(kept) in told.why
 
 
+@pytest.mark.promise("P3", "P10")
+async def test_a_holder_that_names_the_run_of_another_state_gets_nothing_of_it_and_does_not_end_it(
+    scene: Scene,
+) -> None:
+    (scene.tree / "errored.tfstate").write_bytes(state(1, "secret"))
+    request = Requested(ticket="x", run="r1", who="m@b", lease_s=6.0, patience_s=15.0)
+    await scene.coordinator.acquire("t", request, timeout_s=0.0)
+    (holder,) = (await scene.coordinator.view("t")).lock.holders
+    await scene.leftovers.salvage("t", holder)
+    scene.leftovers.close("t", holder)
+    assert not await scene.archive.history("t")
+    summary = find_summary(scene.folder)
+    assert summary is not None
+    assert summary.exit is None
+    assert "stored as serial 1" in await scene.leftovers.salvage("s", await scene.hold())
+
+
 async def test_a_holder_without_a_run_leaves_nothing(scene: Scene) -> None:
     request = Requested(ticket="hand", who="a@b", lease_s=6.0, patience_s=15.0)
     await scene.coordinator.acquire("t", request, timeout_s=0.0)
@@ -371,7 +388,7 @@ async def test_a_run_that_told_its_end_keeps_it_when_its_lock_is_broken_later(sc
     assert summary is not None
     summary.phase, summary.exit, summary.told_end = "ended", 131, True
     write_summary(scene.folder, summary)
-    scene.leftovers.close(holder)
+    scene.leftovers.close("s", holder)
     after = find_summary(scene.folder)
     assert after is not None
     assert (after.exit, after.message) == (131, "")
