@@ -493,6 +493,11 @@ async def test_no_other_site_sends_a_browser_to_a_provider_for_terraform_and_no_
     link = f"{site.url}/login/terraform/provider?{urlencode({**TERRAFORM, 'issuer': site.provider.url})}"
     assert (await Jar().open(link, **OTHER_SITE))[0] != 303
     assert (await Jar().open(link, **OWN_PAGE))[0] == 303
+    # A link in a message says `none`, and a browser says nothing to a server in clear: the warning is shown first.
+    for said in ({"Sec-Fetch-Site": "none"}, {}):
+        status, _, to = await Jar().open(link, **said)
+        assert (status, to) == (303, f"/login/terraform?{urlencode(TERRAFORM)}")
+    assert urlsplit((await Jar().open(link, Referer=f"{site.url}/login/terraform?x"))[2]).path != "/login/terraform"
     for changed in ({"issuer": "https://evil.example"}, {"redirect_uri": "https://evil.example/login"}):
         status, text, _ = await Jar().open(
             f"{site.url}/login/terraform/provider?" + urlencode({**TERRAFORM, "issuer": site.provider.url, **changed}),

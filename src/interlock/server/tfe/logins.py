@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -234,6 +234,8 @@ async def _leave(request: Request, providers: Providers | None, *, is_https: boo
     query = dict(request.query_params)
     issuer = query.pop("issuer", "")
     read_wish(query)
+    if not _is_from_our_page(request):  # a provider that knows the browser would ask the person nothing
+        return Response(status_code=_SEE_OTHER, headers={**SAFE_HEADERS, "Location": f"{PAGE}?{urlencode(query)}"})
     if providers is None or issuer not in await providers.issuers():
         raise UsageError("nobody logs in there", why="no trust rule of this server names that provider")
     address, challenge = await providers.begin(issuer, _back(request, is_https=is_https))
@@ -243,6 +245,15 @@ async def _leave(request: Request, providers: Providers | None, *, is_https: boo
         # no-referrer: the provider need not see what Terraform asked for
         headers={**SAFE_HEADERS, "Referrer-Policy": "no-referrer", "Location": address, "Set-Cookie": cookie},
     )
+
+
+def _is_from_our_page(request: Request) -> bool:
+    """Say whether the person followed the link on our own page; the listener refuses the pages of others.
+
+    Source: Fetch Metadata, which browsers send to hosts that they trust (https, loopback); to others they name the page.
+    """
+    site = request.headers.get("sec-fetch-site")
+    return site == "same-origin" if site is not None else "referer" in request.headers
 
 
 async def _come_back(request: Request, book: LoginBook, providers: Providers | None, *, is_https: bool) -> Response:
