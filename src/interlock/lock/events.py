@@ -291,7 +291,9 @@ def check_run_id(run: str) -> str:
         UsageError: It is no name of a folder.
     """
     if run.startswith(".") or "/" in run or "\\" in run or "\0" in run:
-        raise UsageError("the run id is refused", why=f"{run[:80]!a} is a path, and no name", fix="give it no separator")
+        raise UsageError(
+            "the run id is refused", why=f"{run[:80]!a} is a path, and no name", fix="give it no separator"
+        )
     return run
 
 

@@ -250,7 +250,7 @@ async def _leave(request: Request, providers: Providers | None, *, is_https: boo
 def _is_from_our_page(request: Request) -> bool:
     """Say whether the person followed the link on our own page; the listener refuses the pages of others.
 
-    Source: Fetch Metadata, which browsers send to hosts that they trust (https, loopback); to others they name the page.
+    Source: Fetch Metadata, which browsers send to hosts that they trust (https, loopback); others hear of the page.
     """
     site = request.headers.get("sec-fetch-site")
     return site == "same-origin" if site is not None else "referer" in request.headers
