@@ -35,12 +35,14 @@ class _Progress(Struct, frozen=True, kw_only=True):
     """How far older runs have their entries.
 
     Attributes:
-        upto: The last run that was looked at.
+        upto: The last run that was looked at, in the pass that is under way.
         whole: Whether all of them were, once.
+        seen: The last run that any pass looked at.
     """
 
     upto: str = ""
     whole: bool = False
+    seen: str = ""
 
 
 class RunIndex:
@@ -70,8 +72,9 @@ class RunIndex:
                 await self._records.swap(record.key, expected=record.version, value=None)
 
     async def is_whole(self) -> bool:
-        """Say whether every run has its entry."""
-        return (await self._progress())[0].whole
+        """Say whether every run has its entry; behind the last that was looked at there is none then."""
+        progress, _ = await self._progress()
+        return progress.whole and not await self._behind(progress.seen, limit=1)
 
     async def newest(self, state: str, *, before: str, begins: str, latest: str) -> AsyncIterator[str]:
         """Yield the runs of a state, the newest first; see `newest_pages`."""
@@ -81,11 +84,14 @@ class RunIndex:
                 yield record.key.removeprefix(prefix)
 
     async def look_again(self, now: datetime) -> None:
-        """Look again at the runs of the last day: a server of an older release may have written some since."""
+        """Begin to look again at the runs of the last day: a server of an older release may have written some since.
+
+        A pass that is under way is not begun anew: on a busy server it would never come to the newest runs.
+        """
         progress, record = await self._progress()
         start = run_id(now - _OVERLAP, chance=0)
-        if progress.whole and progress.upto > start:
-            await self._note(_Progress(upto=start, whole=True), record)
+        if progress.whole and progress.upto >= progress.seen and progress.upto > start:
+            await self._note(_Progress(upto=start, whole=True, seen=progress.seen), record)
 
     async def step(self, state_of: Callable[[Record], str | None]) -> None:
         """Give some older runs their entries. Killed at any write, the next step does the same again.
@@ -94,12 +100,23 @@ class RunIndex:
             state_of: Returns the state of a run's record; None for one that cannot be read.
         """
         progress, record = await self._progress()
-        page = await self._records.list(self._runs, after=self._runs + progress.upto, limit=STEP)
+        upto, is_through = await self._add_behind(progress.upto, state_of)
+        seen = progress.seen
+        if seen > progress.upto:
+            seen, _ = await self._add_behind(seen, state_of)
+        after = _Progress(upto=upto, whole=progress.whole or is_through, seen=max(seen, upto))
+        await self._note(after, record)
+
+    async def _add_behind(self, run: str, state_of: Callable[[Record], str | None]) -> tuple[str, bool]:
+        """Give the next runs behind one their entries; return the last of them, and whether there are no more."""
+        page = await self._behind(run, limit=STEP)
         states = [(each.key.removeprefix(self._runs), state_of(each)) for each in page]
         # At once: a store commits them together.
-        await asyncio.gather(*(self.add(run, state) for run, state in states if state is not None))
-        upto = page[-1].key.removeprefix(self._runs) if page else progress.upto
-        await self._note(_Progress(upto=upto, whole=progress.whole or len(page) < STEP), record)
+        await asyncio.gather(*(self.add(each, state) for each, state in states if state is not None))
+        return (states[-1][0] if states else run), len(page) < STEP
+
+    async def _behind(self, run: str, *, limit: int) -> list[Record]:
+        return await self._records.list(self._runs, after=self._runs + run, limit=limit)
 
     async def _progress(self) -> tuple[_Progress, Record | None]:
         record = await self._records.get(_STATE)

@@ -167,6 +167,34 @@ async def test_a_run_that_a_server_of_an_older_release_wrote_is_found_with_its_s
     assert len(await listed(book, STATE)) == 3
 
 
+async def test_a_run_of_an_older_server_has_its_entry_within_hours_however_many_runs_there_are(
+    clock: FakeClock,
+) -> None:
+    records = MemoryRecords(clock=clock)
+    book = RunBook(records, clock)
+    number = 0
+    for ten_minutes in range(6 * 30):  # 6 runs in each, for 30 hours
+        if ten_minutes == 6 * 25:
+            await written(records, [run_id(clock.now() - timedelta(hours=1), chance=1)])
+        for _ in range(6):
+            number += 1
+            await book.tell(run_id(clock.now(), chance=number), "prod/other", "anna", b"{}", ended=True)
+        clock.pass_time(run_book.SWEEP_EVERY_S)
+    assert len(await listed(book, STATE)) == 1
+
+
+async def test_runs_that_an_older_server_wrote_last_are_listed_with_their_state_at_once(clock: FakeClock) -> None:
+    records = MemoryRecords(clock=clock)
+    book = RunBook(records, clock)
+    await book.tell(run_id(NOW, chance=1), STATE, "anna", b"{}", ended=True)
+    assert await RunIndex(records, runs="run/").is_whole()
+    clock.pass_time(7 * 86_400.0)  # in which the release before was back
+    await written(records, [run_id(NOW + timedelta(hours=hour), chance=2) for hour in range(1, 100)])
+    assert len(await listed(book, STATE)) == 100
+    await book.tell(run_id(clock.now(), chance=3), STATE, "anna", b"{}", ended=True)
+    assert len(await listed(book, STATE)) == 101
+
+
 async def test_no_run_is_without_its_entry_wherever_a_server_is_killed(clock: FakeClock) -> None:
     for writes in range(12):
         records = MemoryRecords(clock=clock)
