@@ -108,11 +108,11 @@ def document(serial: int, size_mb: int) -> bytes:
     return json.dumps({"version": 4, "serial": serial, "lineage": "l", "outputs": {}, "resources": rows}).encode()
 
 
-def stranger(server: Server, stack: ExitStack, size: int) -> socket.socket:
-    """Begin to upload a state that nobody holds, and stop in the middle."""
+def stranger(server: Server, stack: ExitStack, size: int, to: str = "nobody") -> socket.socket:
+    """Begin to upload a state, by default one that nobody holds, and stop in the middle."""
     taken = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
     head = (
-        f"POST /state/nobody HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {size}\r\n"
+        f"POST /state/{to} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {size}\r\n"
     )
     taken.sendall(f"{head}\r\n".encode() + b"x" * 1000)
     return taken
@@ -125,12 +125,24 @@ def test_the_write_of_a_holder_is_done_while_strangers_have_all_room_for_others(
     with ExitStack() as stack:
         stranger(server, stack, ROOM_BYTES - MB)
         server.wait_for("interlock_large_bodies_held_bytes")
-        waiting = stranger(server, stack, 2 * MB)
+        waiting = stranger(server, stack, 9 * MB)
         server.wait_for("interlock_large_bodies_waiting")
         assert server.ask("POST", "/state/prod?ID=id-prod", body)[0] == 200
         assert server.number("interlock_large_bodies_waiting") == 1
     waiting.close()
     assert server.ask("GET", "/state/prod") == (200, body)
+
+
+@pytest.mark.promise("P3")
+def test_the_write_of_a_holder_is_done_while_another_holder_sends_a_large_state_slowly(server: Server) -> None:
+    body = document(1, 1)
+    for state in ("prod", "slow"):
+        server.lock(state)
+    with ExitStack() as stack:
+        stranger(server, stack, HOLDERS_BYTES, to="slow?ID=id-slow")
+        server.wait_for("interlock_large_bodies_held_bytes")
+        assert server.ask("POST", "/state/prod?ID=id-prod", body)[0] == 200
+        assert server.number("interlock_large_bodies_held_bytes") > HOLDERS_BYTES / 2, "it sends still"
 
 
 @pytest.mark.slow

@@ -2,9 +2,9 @@
 
 Whoever needs more than `SMALL_BYTES` waits in order until there is room, and nothing of a body is read meanwhile. There
 are two rooms: who holds a state and writes it waits for others that do the same, and never for strangers' uploads and
-downloads. A request waits once: what it needs beyond that, such as the version before the one that it writes, is
-counted and not waited for, so that two requests cannot wait for each other. What was taken is given back when the
-answer has gone out.
+downloads. In each, a part is for middling states alone: one large state on a slow line would keep all of them out. A
+request waits once: what it needs beyond that, such as the version before the one that it writes, is counted and not
+waited for, so that two requests cannot wait for each other. What was taken is given back when the answer has gone out.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ from interlock.errors import BackendUnavailable
 
 SMALL_BYTES: Final = 256 * 1024
 """What each request may hold without asking; there are as many as there are connections."""
+MIDDLING_BYTES: Final = 8 * 1024 * 1024
+"""What is no longer than this, as nearly every state, waits for no larger one, whose line may be slow."""
+FOR_MIDDLING_BYTES: Final = 32 * 1024 * 1024
+"""So much of each room is for those alone."""
 ROOM_BYTES: Final = 128 * 1024 * 1024
 """Bytes of bodies that are held for everybody at once, in one process; one that is longer has the room alone."""
 HOLDERS_BYTES: Final = 128 * 1024 * 1024
@@ -107,17 +111,25 @@ class Room:
 
 
 class Rooms:
-    """The two rooms of a server."""
+    """The two rooms of a server, each with a part for middling states."""
 
     def __init__(self) -> None:
-        self.everybody = Room(ROOM_BYTES)
-        self.holders = Room(HOLDERS_BYTES)
+        self.everybody = Room(ROOM_BYTES - FOR_MIDDLING_BYTES)
+        self.holders = Room(HOLDERS_BYTES - FOR_MIDDLING_BYTES)
+        self._middling = {holds: Room(FOR_MIDDLING_BYTES) for holds in (False, True)}
+
+    def of(self, size_bytes: int, *, holds: bool) -> Room:
+        """Return the room for so many bytes, of one who writes a state that they hold, or of anybody else."""
+        if size_bytes <= MIDDLING_BYTES:
+            return self._middling[holds]
+        return self.holders if holds else self.everybody
 
     def numbers(self) -> Mapping[str, float]:
         """Return numbers for Prometheus."""
+        rooms = (self.everybody, self.holders, *self._middling.values())
         return {
-            "interlock_large_bodies_held_bytes": self.everybody.held_bytes + self.holders.held_bytes,
-            "interlock_large_bodies_waiting": self.everybody.waiting + self.holders.waiting,
+            "interlock_large_bodies_held_bytes": sum(room.held_bytes for room in rooms),
+            "interlock_large_bodies_waiting": sum(room.waiting for room in rooms),
         }
 
 
@@ -130,28 +142,30 @@ class Stay:
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
-        self._room = rooms.everybody
-        self._held_bytes = 0
+        self._holds = False
+        self._held: list[tuple[Room, int]] = []
 
     def go_first(self) -> None:
         """Wait only for those who write a state that they hold; this request is one of them."""
-        if not self._held_bytes:
-            self._room = self._rooms.holders
+        if not self._held:
+            self._holds = True
 
     async def take(self, size_bytes: int, *, waits: bool = True) -> None:
         """Take room for so many bytes more. Raises as `Room.take`."""
         if size_bytes <= SMALL_BYTES:
             return
-        if waits and not self._held_bytes:
-            await self._room.take(size_bytes)
+        room = self._rooms.of(size_bytes, holds=self._holds)
+        if waits and not self._held:
+            await room.take(size_bytes)
         else:
-            self._room.add(size_bytes)
-        self._held_bytes += size_bytes
+            room.add(size_bytes)
+        self._held.append((room, size_bytes))
 
     def end(self) -> None:
         """Give all back."""
-        self._room.give_back(self._held_bytes)
-        self._held_bytes = 0
+        for room, size_bytes in self._held:
+            room.give_back(size_bytes)
+        self._held.clear()
 
 
 _stay: ContextVar[Stay | None] = ContextVar("stay", default=None)

@@ -93,7 +93,7 @@ async def test_who_holds_a_state_waits_for_no_stranger_and_a_request_waits_once(
     rooms = Rooms()
     strangers = Stay(rooms), Stay(rooms)
     await strangers[0].take(rooms_of.ROOM_BYTES)
-    waiting = asyncio.ensure_future(strangers[1].take(MB))
+    waiting = asyncio.ensure_future(strangers[1].take(rooms_of.MIDDLING_BYTES + 1))
     holder = Stay(rooms)
     holder.go_first()
     await holder.take(100 * MB)
@@ -105,6 +105,30 @@ async def test_who_holds_a_state_waits_for_no_stranger_and_a_request_waits_once(
         stay.end()
     await waiting
     strangers[1].end()
+    assert set(rooms.numbers().values()) == {0}
+
+
+@pytest.mark.promise("P3")
+@pytest.mark.parametrize("holds", [False, True])
+async def test_a_middling_state_waits_for_no_large_one_on_a_slow_line(holds: bool) -> None:
+    rooms = Rooms()
+
+    async def taking(size: int, before: int = 0) -> Stay:
+        stay = Stay(rooms)
+        if holds:
+            stay.go_first()
+        await stay.take(size)
+        await stay.take(before, waits=False)
+        return stay
+
+    slow = await taking(100 * MB, before=100 * MB)
+    large = asyncio.ensure_future(taking(100 * MB))
+    await settled()
+    middling = [await asyncio.wait_for(taking(MB, before=90 * MB), 5) for _ in range(20)]
+    assert not large.done()
+    for stay in (*middling, slow):
+        stay.end()
+    (await large).end()
     assert set(rooms.numbers().values()) == {0}
 
 
@@ -143,9 +167,9 @@ async def test_what_a_request_took_is_given_back_when_its_answer_has_gone_out_or
         await take_room(SMALL_BYTES)
         await take_room(MB)
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        seen.append(rooms.holders.held_bytes)
+        seen.append(rooms.of(MB, holds=True).held_bytes)
         await send({"type": "http.response.body", "body": bytes(range(256)) * 4096})
-        seen.append(rooms.holders.held_bytes)
+        seen.append(rooms.of(MB, holds=True).held_bytes)
 
     async def fails(_scope: Any, _receive: Any, _send: Any) -> None:
         await take_room(MB)
@@ -190,6 +214,6 @@ async def test_a_body_without_room_is_read_to_its_end_so_that_the_client_sees_th
     async def no_answer(_message: Any) -> None:
         return None
 
-    length = (b"content-length", b"%d" % (3 * MB))
+    length = (b"content-length", b"%d" % (9 * MB))
     await WithRoom(answers, rooms)({"type": "http", "headers": [length]}, receive, no_answer)
     assert (left, rooms.everybody.held_bytes) == ([], rooms_of.ROOM_BYTES)
