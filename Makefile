@@ -34,7 +34,7 @@ test: $(READY)
 
 # What `make test` leaves out: the proofs marked slow, and most examples of property tests. PROOFS_SECONDS=60 PROOFS_TURN=7 begins with the seventh and ends early.
 proofs: $(READY)
-	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "slow or hypothesis" --turn $(PROOFS_TURN) \
+	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -n $(WORKERS) --dist load -m "slow or hypothesis" --turn $(PROOFS_TURN) \
 	  $(if $(PROOFS_SECONDS),--begin-within $(PROOFS_SECONDS))
 
 check: $(READY)
