@@ -32,6 +32,8 @@ from interlock.state import parse_document
 STATE, WAITING, SITE = "poisoned", "waiting", "local"
 RUN = "01KB0000000000000000000000"
 QUARANTINED = "quarantined-id"
+HOLDS = POISON[:100].replace("/", "_").replace("\\", "_")
+"""The run of a lock may have any name but a path."""
 
 
 def state_body(serial: int, **attributes: Any) -> bytes:
@@ -56,16 +58,16 @@ def poisoned_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def _fill(home: Path) -> None:
     async with open_home(load(home, {"INTERLOCK_HOME": str(home)})) as embedded:
         coordinator, archive = embedded.coordinator, embedded.archive
-        request = Requested(ticket=AT_START, run=POISON[:100], who=POISON, info=POISON, lease_s=60, patience_s=40)
+        request = Requested(ticket=AT_START, run=HOLDS, who=POISON, info=POISON, lease_s=60, patience_s=40)
         held = await coordinator.request(STATE, request)
-        writer = Writer(who=POISON, run=POISON[:100], ticket=request.ticket, token=held.token)
+        writer = Writer(who=POISON, run=HOLDS, ticket=request.ticket, token=held.token)
         for serial in (1, 2):
             await archive.write(STATE, state_body(serial, size=serial), writer=writer)
         refused = StateInvalid(POISON, why=POISON, addresses=[POISON])
         await archive.quarantine(STATE, state_body(3), writer=writer, error=refused)
         await coordinator.release(STATE, ticket=request.ticket, token=held.token or 0)
         for ticket in ("holds", "waits"):
-            short = Requested(ticket=ticket, run=POISON[:100], who=POISON, info=POISON, lease_s=1, patience_s=40)
+            short = Requested(ticket=ticket, run=HOLDS, who=POISON, info=POISON, lease_s=1, patience_s=40)
             await coordinator.request(WAITING, short)
         await coordinator.pause(WAITING, by=POISON, reason=POISON)
         log = AuditLog(embedded.store.records, SystemClock())

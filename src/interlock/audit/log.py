@@ -383,7 +383,7 @@ def _noted_end(end: Record) -> Head | None:
 
 def _as_read(facts: Mapping[str, Fact]) -> dict[str, Fact]:
     """Return facts as a written entry has them: a tuple is a list there."""
-    return msgspec.json.decode(msgspec.json.encode(facts), type=dict[str, Fact])
+    return decode_json(msgspec.json.encode(facts), type=dict[str, Fact])
 
 
 def _key(number: int) -> str:
