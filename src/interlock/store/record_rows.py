@@ -82,10 +82,11 @@ def prefix_number(connection: sqlite3.Connection, prefix: str) -> int:
 
 def list_rows(connection: sqlite3.Connection, prefix: str, after: str, limit: int) -> list[Record]:
     """Return the records of a prefix behind `after`, in order, at most `limit`. Raises as `checked_row`."""
-    condition, bounds = _under(prefix)
+    # One lower bound: SQLite begins at one and reads on from there, so with two each page read all pages before it.
+    condition, bounds = _under(prefix) if after < prefix else _behind(prefix, after)
     rows = connection.execute(
-        f"SELECT key, version, value, sum FROM records WHERE {condition} AND key > ? ORDER BY key LIMIT ?",  # noqa: S608
-        (*bounds, after, limit),
+        f"SELECT key, version, value, sum FROM records WHERE {condition} ORDER BY key LIMIT ?",  # noqa: S608
+        (*bounds, limit),
     )
     return [checked_row(*row) for row in rows]
 
@@ -93,8 +94,16 @@ def list_rows(connection: sqlite3.Connection, prefix: str, after: str, limit: in
 def _under(prefix: str) -> tuple[str, tuple[str, ...]]:
     """Return the condition that a key begins with a prefix, and its values."""
     # Two bounds instead of LIKE: they use the index, and no character of a key has a special meaning.
-    end = behind(prefix)
-    return ("key >= ?", (prefix,)) if end is None else ("key >= ? AND key < ?", (prefix, end))
+    return _from("key >= ?", prefix, behind(prefix))
+
+
+def _behind(prefix: str, after: str) -> tuple[str, tuple[str, ...]]:
+    """Return the condition that a key of a prefix sorts behind `after`, which is not before the prefix."""
+    return _from("key > ?", after, behind(prefix))
+
+
+def _from(begins: str, begin: str, end: str | None) -> tuple[str, tuple[str, ...]]:
+    return (begins, (begin,)) if end is None else (f"{begins} AND key < ?", (begin, end))
 
 
 def behind(prefix: str) -> str | None:
