@@ -35,6 +35,10 @@ LINGER_S = 5.0
 """Time to send the rest of a body that was answered before it had arrived, such as one without credentials."""
 ANSWER_SILENCE_S = 30.0
 """Longest time in which a client takes nothing of an answer that waits for it."""
+ANSWER_S = 600.0
+"""Longest time in which some of an answer waits all the while: who takes a little at a time holds room in memory."""
+BREATH_S = 1.0
+"""A client that keeps up for so long is no slow one: a log that somebody follows waits for its reader now and then."""
 PIPELINED_MAX = 16
 """Most requests that wait behind one that is worked on; nobody needs them, and each takes memory."""
 KEEP_ALIVE_S = 30
@@ -76,6 +80,8 @@ class GuardedProtocol(HttpToolsProtocol):
     _body_timer: asyncio.TimerHandle | None = None
     _answer_timer: asyncio.TimerHandle | None = None
     _body_until_s = 0.0
+    _answer_until_s = 0.0
+    _kept_up_at_s = float("-inf")
     _heard = False
     _refused: tuple[int, str] | None = None
     _is_turned_away = False
@@ -100,11 +106,15 @@ class GuardedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not take its answer as fast as it comes: see that it takes some."""
         super().pause_writing()
+        now_s = self.loop.time()
+        if now_s - self._kept_up_at_s > BREATH_S:
+            self._answer_until_s = now_s + ANSWER_S
         self._watch_answer()
 
     def resume_writing(self) -> None:
         """It has taken what waited."""
         self._stop_answer_timer()
+        self._kept_up_at_s = self.loop.time()
         super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
@@ -150,6 +160,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """A request was answered: the connection is idle, or its next request is worked on."""
         has_more = self.cycle.more_body
+        self._kept_up_at_s = float("-inf")
         super().on_response_complete()
         if self.transport.is_closing():
             return
@@ -207,11 +218,16 @@ class GuardedProtocol(HttpToolsProtocol):
     def _watch_answer(self) -> None:
         self._stop_answer_timer()
         waiting = self.transport.get_write_buffer_size()
-        self._answer_timer = self.loop.call_later(ANSWER_SILENCE_S, self._look_at_answer, waiting)
+        left_s = max(self._answer_until_s - self.loop.time(), 0.0)
+        self._answer_timer = self.loop.call_later(min(ANSWER_SILENCE_S, left_s), self._look_at_answer, waiting)
 
     def _look_at_answer(self, waited: int) -> None:
-        """End a connection that took nothing: it counts as one that is worked on, and would hold its place for good."""
-        if self.transport.get_write_buffer_size() >= waited:
+        """End a connection that took nothing, or too little in all.
+
+        It counts as one that is worked on, and would hold its place, and its room in memory, for good.
+        """
+        is_silent = self.transport.get_write_buffer_size() >= waited
+        if is_silent or self.loop.time() >= self._answer_until_s:
             self.transport.abort()
         else:
             self._watch_answer()

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from interlock.backend.serving import serving
@@ -26,6 +26,7 @@ class Server:
             routes=[
                 Route("/held", self.held, methods=["LOCK"]),
                 Route("/large", self.large, methods=["GET"]),
+                Route("/endless", self.endless, methods=["GET"]),
                 Route("/early", self.early, methods=["POST"]),
                 Route("/whole", self.whole, methods=["POST", "GET"]),
             ]
@@ -39,6 +40,14 @@ class Server:
 
     async def large(self, _request: Request) -> Response:
         return Response(b"x" * 30_000_000)
+
+    async def endless(self, _request: Request) -> Response:
+        async def pieces() -> AsyncIterator[bytes]:
+            while True:
+                yield b"x" * 256 * 1024
+                await asyncio.sleep(0)  # so that it is seen that the client has gone
+
+        return StreamingResponse(pieces())
 
     async def early(self, _request: Request) -> Response:
         return Response(b"no", status_code=401)
@@ -163,6 +172,26 @@ async def test_those_who_do_not_take_their_answers_keep_nobody_out(
     honest = await connect()
     await honest.send(b"GET /whole HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert await honest.answer() == b"200 0"
+
+
+@pytest.mark.parametrize("kind", ["large", "endless"])  # given to the connection as a whole, and in pieces
+async def test_an_answer_that_is_taken_in_drips_is_cut_off_in_the_end(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("interlock.listening.http.ANSWER_S", 0.3)
+    client = await connect()
+    await client.send(f"GET /{kind} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    drips = asyncio.ensure_future(_drips(client))
+    await asyncio.wait_for(_gone(client), PATIENCE_S)
+    drips.cancel()
+
+
+async def _drips(client: Client) -> None:
+    """Take a little of an answer again and again, so that no silence is long."""
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        while True:
+            await client.reader.readexactly(16 * 1024)
+            await asyncio.sleep(0.01)
 
 
 async def _gone(client: Client) -> None:
