@@ -21,7 +21,7 @@ _DROPPING = """#!{python}
 import json, subprocess, sys
 import boto3
 code = subprocess.run(["terraform", *sys.argv[1:]]).returncode
-if "apply" in sys.argv[1:] and code == 0:  # and not a spare one that waited and was ended
+if "apply" in sys.argv[1:] and code == 0:  # a spare apply cannot wait behind this script, and fails
     s3 = boto3.client("s3", endpoint_url="{url}", region_name="us-east-1")
     where = {{"Bucket": "{bucket}", "Key": "{key}"}}
     state = json.loads(s3.get_object(**where)["Body"].read())

@@ -17,7 +17,7 @@ import hashlib, json, subprocess, sys
 import boto3
 
 code = subprocess.run(["terraform", *sys.argv[1:]], check=False).returncode
-if "apply" in sys.argv and code == 0:  # and not a spare one that waited and was ended
+if "apply" in sys.argv and code == 0:  # a spare apply cannot wait behind this script, and fails
     place = dict(endpoint_url={url!r}, region_name="us-east-1")
     s3, dynamodb = boto3.client("s3", **place), boto3.client("dynamodb", **place)
     document = json.loads(s3.get_object(Bucket={bucket!r}, Key={key!r})["Body"].read())
