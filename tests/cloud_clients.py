@@ -51,7 +51,10 @@ class CloudHost:
 
     def queue(self, state: str) -> tuple[list[str], list[str]]:
         """Return who holds a state and who waits for it."""
-        found = json.loads(self.interlock("lock", "show", state, "--json").stdout)
+        answer = self.interlock("lock", "show", state, "--json")
+        if answer.returncode == 3:  # nobody has asked for it yet
+            return [], []
+        found = json.loads(answer.stdout)
         return [one["who"] for one in found["holders"]], [one["who"] for one in found["waiters"]]
 
     def end(self) -> None:
