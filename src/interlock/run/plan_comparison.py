@@ -114,7 +114,7 @@ def read_checkout(workspace: Workspace, tool: Tool) -> HeldFiles:
         raise UsageError(
             f"the files of {workspace.directory} cannot be compared with the plan",
             why=reason_of(error),
-            fix="terraform init",
+            fix=f"{tool.value} init",
         ) from error
 
 
