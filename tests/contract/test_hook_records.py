@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
@@ -29,7 +30,7 @@ async def clear(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     url = f"sqlite:{tmp_path / 'server.db'}"
     if request.param == "postgres":
         postgres: PostgresServer = request.getfixturevalue("postgres")
-        url = f"{postgres.url}&schema=hooks"
+        url = f"{postgres.url}&schema=hooks_{uuid4().hex}"  # a test that leaves a record in clear stops the next one
     here, there = await open_store(url, clock=SystemClock()), await open_store(url, clock=SystemClock())
     yield here, there
     await here.close()
@@ -59,6 +60,21 @@ def hook(books: tuple[HookBook, HookBook]) -> Hook:
 
 
 @pytest.mark.promise("P10")
+async def test_a_person_who_is_taken_off_stays_off_when_another_administrator_changes_the_states_meanwhile(
+    books: tuple[HookBook, HookBook],
+) -> None:
+    here, there = books
+    await here.add(replace(hook(books), persons={"583231": "octocat", "12": "anna"}))
+
+    async def meanwhile(about: Hook, _version: int) -> None:
+        if "583231" in about.persons:
+            await there.change("prs", persons={"12": "anna"})
+
+    after = await here.change("prs", states="dev/**", before=meanwhile)
+    assert (after.states, after.persons) == ("dev/**", {"12": "anna"})
+    assert await there.find("prs") == after
+
+
 async def test_one_of_all_replicas_takes_a_comment(clear: tuple[Store, Store]) -> None:
     now = clear[0].clock.now()
     until = now + timedelta(days=1)

@@ -34,12 +34,13 @@ class ChangedHook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What a hook is to be from now on. Repository and secret stay.
 
     Attributes:
-        states: A glob over the states whose requests can be decided.
-        persons: By the id of their account, those who may decide, with a name for people; all of them.
+        states: A glob over the states whose requests can be decided; None for the one that it has.
+        persons: By the id of their account, those who may decide, with a name for people; all of them. None for those
+            whom it has: a client that told them again could bring back whoever was taken off meanwhile.
     """
 
-    states: str
-    persons: dict[str, str]
+    states: str | None = None
+    persons: dict[str, str] | None = None
 
 
 class ToldHook(Struct, frozen=True, kw_only=True):

@@ -93,7 +93,7 @@ def change(
     """Let other persons decide, or for other states. Repository and secret stay; comments from before do not count."""
     from interlock.compose.hooks import change as run
 
-    changed = asyncio.run(run(store, name, states=states, persons=_persons(person or [])))
+    changed = asyncio.run(run(store, name, states=states, persons=_persons(person) if person else None))
     human = f"hook {changed.name}: comments of {_people(changed)} decide requests of {changed.states}"
     view.emit(_values(changed), json=json, human=lambda: view.say(human))
 

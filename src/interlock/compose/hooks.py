@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from interlock.compose.homes import settings_here
 from interlock.compose.tokens import at_server, is_at_server
-from interlock.errors import BackendUnavailable, UsageError, command
+from interlock.errors import BackendUnavailable, command
 from interlock.home.embedded import open_home
 
 if TYPE_CHECKING:
@@ -92,24 +92,21 @@ async def rotate(store: str | None, name: str) -> tuple[MadeHook, str]:
         return await keeper.rotate(name, by=home.me), ""
 
 
-async def change(store: str | None, name: str, *, states: str | None, persons: dict[str, str]) -> ToldHook:
+async def change(store: str | None, name: str, *, states: str | None, persons: dict[str, str] | None) -> ToldHook:
     """Let a hook be for other states or persons.
 
     Args:
         store: The address of the store.
         name: Of the hook.
         states: A glob over the states; None for those that it is for.
-        persons: All of those who may decide; empty for those who may.
+        persons: All of those who may decide; None for those who may.
 
     Raises:
         UsageError: There is none of this name, or they are not usable.
     """
     from interlock.api.hooks import ChangedHook, ToldHook
 
-    now = next((each for each in (await list_hooks(store)).hooks if each.name == name), None)
-    if now is None:
-        raise UsageError(f"there is no hook {name[:64]!a}", fix=command("hook", "ls"))
-    asked = ChangedHook(states=states or now.states, persons=persons or now.persons)
+    asked = ChangedHook(states=states, persons=persons)
     if is_at_server(store, os.environ):
         async with at_server(os.environ) as line:
             told: ToldHook = await line.ask_for(ToldHook, "PUT", "/hooks", {"name": name}, sends=asked)

@@ -92,7 +92,7 @@ class Desk:
         """Let the hook be for the states that it is not for."""
         (hook,) = (await self.hooks.all()).hooks
         states = "prod/**" if hook.states == "prod/*" else "prod/*"
-        await self.hooks.change("prs", ChangedHook(states=states, persons=hook.persons), by="ada")
+        await self.hooks.change("prs", ChangedHook(states=states), by="ada")
 
     async def asked(self) -> None:
         with suppress(PolicyGate):

@@ -108,14 +108,19 @@ class HookBook:
         return await self._change(name, lambda hook: rotated(hook, secret=secret, now=self._clock.now()), before)
 
     async def change(
-        self, name: str, *, states: str, persons: Mapping[str, str], before: Before[Hook] = nothing_before
+        self,
+        name: str,
+        *,
+        states: str | None = None,
+        persons: Mapping[str, str] | None = None,
+        before: Before[Hook] = nothing_before,
     ) -> Hook:
         """Let a hook be for other states or persons; its repository and its secret stay.
 
         Args:
             name: Its name.
-            states: A glob over the states.
-            persons: All of those who may decide.
+            states: A glob over the states; None for the one that it has.
+            persons: All of those who may decide; None for those whom it has.
             before: See `rotate`; not called when nothing changes.
 
         Raises:

@@ -87,13 +87,18 @@ def rotated(hook: Hook, *, secret: str, now: datetime) -> Hook:
     return replace(hook, secret=secret, rotated_at=now)
 
 
-def changed(hook: Hook, *, states: str, persons: Mapping[str, str], now: datetime) -> Hook:
-    """Return a hook for other states or persons; the same object when they are those.
+def changed(hook: Hook, *, states: str | None, persons: Mapping[str, str] | None, now: datetime) -> Hook:
+    """Return a hook for other states or persons, None for those that it has; the same object when nothing changes.
 
     Raises:
         UsageError: They are not usable.
     """
-    after = check_hook(replace(hook, states=states, persons=dict(persons)))
+    after = replace(
+        hook,
+        states=hook.states if states is None else states,
+        persons=hook.persons if persons is None else dict(persons),
+    )
+    check_hook(after)
     return hook if is_same(hook, after) else replace(after, changed_at=now)
 
 

@@ -56,8 +56,12 @@ def test_a_change_keeps_repository_and_secret_and_says_since_when() -> None:
     assert changed(HOOK, states="prod/**", persons=dict(HOOK.persons), now=later) is HOOK
     other = changed(HOOK, states="prod/**", persons={"1": "ben"}, now=later)
     assert (other.persons, other.secret, other.since, HOOK.since) == ({"1": "ben"}, HOOK.secret, later, HOOK.made_at)
-    with pytest.raises(UsageError):
-        changed(HOOK, states="prod/**", persons={}, now=later)
+    moved = changed(other, states="dev/**", persons=None, now=later)
+    assert (moved.states, moved.persons) == ("dev/**", {"1": "ben"})
+    assert changed(other, states=None, persons=None, now=later) is other
+    for states, persons in (("prod/**", {}), ("", None)):
+        with pytest.raises(UsageError):
+            changed(HOOK, states=states, persons=persons, now=later)
 
 
 @pytest.mark.promise("P10")
