@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -48,9 +49,14 @@ class Process:
         )
         now_s = self._clock.monotonic()
         self.admission.open_slot(0, now_s)
-        self.admission.allotments.allot(state, None if share is None else Allotment(share=share), now_s)
+        self.allot(share)
         self._needs = self.admission.rules.needs("GET", "/api/v2/users", "")
         self._flying: list[tuple[float, Grant]] = []
+
+    def allot(self, share: float | None) -> None:
+        """Let a policy say another share of its state, or none."""
+        allotment = None if share is None else Allotment(share=share)
+        self.admission.allotments.allot(self._state, allotment, self._clock.monotonic())
 
     def _useful(self, name: str, lasts_s: float) -> int:
         return self.admission.useful(name, lasts_s, self._clock.monotonic())
@@ -112,3 +118,21 @@ async def test_two_processes_of_a_state_hold_its_share_together_alone_and_beside
     assert most_in_a_window(together(*ours, *others), WINDOW_S) <= ALLOWED
     for other in others:  # of the weakest class, and never behind calls that their own share holds back
         assert len(other.sent_s) >= (0.85 if is_far else 0.95) * (ALLOWED - share) * FOR_S / WINDOW_S
+
+
+@pytest.mark.promise("P7")
+@pytest.mark.parametrize("is_far", [False, True])
+async def test_a_run_whose_share_is_taken_away_and_given_back_goes_on_within_the_limit(is_far: bool) -> None:
+    clock = FakeClock()
+    place = LedgerPlace(records=MemoryRecords(clock=clock), clock=clock, is_far=is_far)
+    run = Process(place, "apply", "prod/a", 0.3, demand=200, priority=Priority.APPLY)
+    sent = [0]
+    for share in (0.3, None, 0.3):
+        run.allot(share)
+        await play(clock, [run], seed=4)
+        sent.append(len(run.sent_s))
+    capped, free, again = (after - before for before, after in pairwise(sent))
+    assert free >= 0.85 * ALLOWED * (FOR_S - WINDOW_S) / WINDOW_S
+    for share in (capped, again):
+        assert 0.85 * 0.3 * ALLOWED * FOR_S / WINDOW_S <= share <= 0.5 * free
+    assert most_in_a_window(run.sent_s, WINDOW_S) <= ALLOWED

@@ -323,9 +323,10 @@ class Sharing:
         self._shares[budget.name] = (budget, share)
 
     def forget(self, name: str) -> None:
-        """A budget is used no more: draw nothing for it once its slices are closed."""
-        self._leaving.add(name)
-        self._nudge.set()
+        """A budget is used no more: draw nothing for it once its slices are closed. Any name may be told."""
+        if name in self._shares:
+            self._leaving.add(name)
+            self._nudge.set()
 
     def name(self, key: str) -> None:
         """The organisation is known, or another one: draw from its ledger from now on."""
