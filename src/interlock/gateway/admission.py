@@ -387,9 +387,7 @@ class Admission:
             return False
         if self.trouble.of(_endpoint(needs)).wait_s(now_s) > 0.0:
             return False
-        if (
-            self.allotments.wait_s(state, self._wholes(needs), now_s) > 0.0
-        ):  # first: a slice of the others would be lost
+        if self.allotments.wait_s(state, self._wholes(needs), now_s) > 0.0:  # first: slices of the rest would be lost
             return False
         return all(self.budgets[name].fits(cost, now_s) for name, cost in needs)
 

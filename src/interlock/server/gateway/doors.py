@@ -28,7 +28,7 @@ from interlock.gateway.route import RunCaller
 from interlock.gateway.service import Gateway
 from interlock.home.policies import allotment_of
 from interlock.ids import Ids
-from interlock.lock import holder_of
+from interlock.lock import Holder, Lock, holder_of
 from interlock.policy.policy import join
 from interlock.policy.policy_book import PolicyBook
 from interlock.rights.callers import Caller
@@ -155,16 +155,7 @@ class GatewayDoors:
             raise UsageError(
                 f"state {state!r} belongs to no organisation of this server", fix=command("organisation", "ls")
             )
-        lock = (await self._queue(beside).view(state)).lock
-        holder = holder_of(lock, ticket=ticket, token=token)
-        if holder is None:
-            raise LeaseLost(
-                f"ticket {ticket!r} does not hold state {state!r} under token {token}",
-                why="a way to the API is given only to the holder",
-                state=state,
-            )
-        if not is_of(holder.who, caller):
-            raise Forbidden(f"the grant on state {state!r} is another's", why=f"{holder.who} asked for it", state=state)
+        holder = _own_holder(caller, (await self._queue(beside).view(state)).lock, state, ticket=ticket, token=token)
         secret = f"w{self._ids.secret()}"  # in a path it begins with a letter or digit; one in 32 would not
         way = Way(
             run=self._ids.fresh(),
@@ -176,8 +167,7 @@ class GatewayDoors:
             token=token,
             priority=holder.priority,
             made_at=self._clock.now(),
-            share=None if allotment is None else allotment.share,
-            policy="" if allotment is None else allotment.policy,
+            allotment=allotment,
         )
         await self._records.swap(WAYS + way.run, expected=None, value=way_to_bytes(way))
         await self._sweep()
@@ -277,9 +267,9 @@ class GatewayDoors:
         async with self._allotting:  # who read older policies never has the last word
             own = allotment_of(join(await self._policies.all(), state))
             told = [
-                Allotment(share=way.share, policy=way.policy)
+                way.allotment
                 for way in (*opened.ways.values(), *more)
-                if way.state == state and way.share is not None and await self._is_current(way)
+                if way.state == state and way.allotment is not None and await self._is_current(way)
             ]
             shares = told if own is None else [own, *told]
             opened.gateway.allot(state, min(shares, key=lambda each: each.share, default=None))
@@ -362,6 +352,20 @@ class GatewayDoors:
     def _reads_only(self, way: Way) -> Answer:
         message = f"Interlock refused this call: the run holds {way.state} to {way.priority.name.lower()}, not to apply"
         return api_error(403, "interlock.reads.only", message, correlation=self._ids.fresh())
+
+
+def _own_holder(caller: Caller, lock: Lock, state: str, *, ticket: str, token: int) -> Holder:
+    """Return the grant under which a caller holds a state; see `GatewayDoors.give` for what it raises."""
+    holder = holder_of(lock, ticket=ticket, token=token)
+    if holder is None:
+        raise LeaseLost(
+            f"ticket {ticket!r} does not hold state {state!r} under token {token}",
+            why="a way to the API is given only to the holder",
+            state=state,
+        )
+    if not is_of(holder.who, caller):
+        raise Forbidden(f"the grant on state {state!r} is another's", why=f"{holder.who} asked for it", state=state)
+    return holder
 
 
 def _counts(gateway: Gateway) -> Counter[str]:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from interlock.bounded import decode_json
+from interlock.gateway.allotment import Allotment
 from interlock.gateway.retries import is_read
 from interlock.gateway.route import Door, Route, RunCaller, claimed_run, find_route
 from interlock.lock import Lock, Priority, holder_of
@@ -41,8 +42,7 @@ class Way(Struct, frozen=True, kw_only=True):
         token: The fencing token of the grant.
         priority: The class of the run.
         made_at: When it was given.
-        share: Of each API budget that policies beside the run allow it; None for no such policy.
-        policy: Which of them says so.
+        allotment: What policies beside the run allow it; None for no such policy.
     """
 
     schema: int = SCHEMA
@@ -55,8 +55,7 @@ class Way(Struct, frozen=True, kw_only=True):
     token: int
     priority: Priority
     made_at: datetime
-    share: float | None = None
-    policy: str = ""
+    allotment: Allotment | None = None
 
     @property
     def reads_only(self) -> bool:
