@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 from interlock.operate.runs import find_run, is_abandoned
+from interlock.to_its_end import call_off
 
 _BURIAL_LOOK_S = 0.3  # how often it is seen whether a killed supervisor is gone, so that its Terraform can be stopped
 
@@ -172,7 +173,7 @@ async def _bury(folder: Path, tell: Callable[[str], None], is_leaving: Callable[
                     tell(done)
                 view = await coordinator.watch(order.state, seen=view.version, timeout_s=_BURIAL_LOOK_S)
         finally:
-            attending.cancel()
+            await call_off(attending)
     entry = _last_entry(folder)
     if settings.server is not None:
         async with open_home(settings, environ=os.environ) as home:

@@ -15,10 +15,11 @@ from interlock.coordinator import Coordinator
 from interlock.errors import InterlockError, LeaseLost, fill_in
 from interlock.lock import Broken, Holder
 from interlock.recovery.evidence import Evidence
-from interlock.recovery.verdict import Conclusion, Verdict, judge
+from interlock.recovery.verdict import Conclusion, judge
 from interlock.recovery.witnesses import process
 from interlock.recovery.witnesses.heartbeat import Watch, testify
 from interlock.recovery.witnesses.process import Recorded
+from interlock.to_its_end import to_its_end
 
 _LOOKS_PER_LEASE = 8  # a dead run is found at most an eighth of a lease after its lease stood still
 
@@ -118,7 +119,7 @@ class Breaker(Struct, frozen=True, kw_only=True):
             text = f"holder {holder.run or holder.who} is {word} ({verdict.conclusion.meaning}): {why}"
             tell(Noticed(verdict=word, token=holder.token, run=holder.run, text=text))
         if verdict.conclusion is Conclusion.GONE:
-            await self._recover(state, holder, verdict, tell)
+            await self.recover(state, holder, reason="; ".join(verdict.reasons), tell=tell)
         elif verdict.conclusion is Conclusion.ALIVE and (done := await self.leftovers.ask_to_stop(holder.run)):
             tell(Noticed(verdict=word, token=holder.token, run=holder.run, text=done))
 
@@ -128,7 +129,9 @@ class Breaker(Struct, frozen=True, kw_only=True):
         heartbeat = testify(holder, still_s, source=f"lock record of {state}", now=now)
         return [heartbeat, *process.collect(self.leftovers.recorded(holder.run, holder.ticket), now=now)]
 
-    async def recover(self, state: str, holder: Holder, *, reason: str) -> str | None:
+    async def recover(
+        self, state: str, holder: Holder, *, reason: str, tell: Tell = lambda _noticed: None
+    ) -> str | None:
         """Save what a dead run left, then break exactly its grant.
 
         Call it only for a holder that is provably gone, or for which a person takes responsibility.
@@ -137,6 +140,7 @@ class Breaker(Struct, frozen=True, kw_only=True):
             state: State name.
             holder: Whose grant.
             reason: Why it may be broken.
+            tell: Told when it is broken.
 
         Returns:
             What was saved, for people; None when the grant had ended already: somebody else was quicker.
@@ -147,15 +151,19 @@ class Breaker(Struct, frozen=True, kw_only=True):
             return None
         except InterlockError as error:
             saved = f"its unsaved state could not be stored and is kept: {error}"
+        noticed = Noticed(verdict="broken", token=holder.token, run=holder.run, text=saved)
+        # Who waits for the state can have it before we hear that it is free, and calls us off: the break would stand in
+        # no journal, and the dead run would have no end.
+        is_broken = await to_its_end(self._break(state, holder, reason, lambda: tell(noticed)))
+        return saved if is_broken else None
+
+    async def _break(self, state: str, holder: Holder, reason: str, tell: Callable[[], None]) -> bool:
+        """Break a grant, and write down how its run ended; say whether it was still there."""
         broken = Broken(ticket=holder.ticket, token=holder.token, by=self.by, reason=reason[:_REASON_CHARS])
         try:
             await self.coordinator.break_(state, broken)
         except LeaseLost:
-            return None
+            return False
         self.leftovers.close(state, holder)
-        return saved
-
-    async def _recover(self, state: str, holder: Holder, verdict: Verdict, tell: Tell) -> None:
-        saved = await self.recover(state, holder, reason="; ".join(verdict.reasons))
-        if saved is not None:
-            tell(Noticed(verdict="broken", token=holder.token, run=holder.run, text=saved))
+        tell()
+        return True

@@ -71,7 +71,6 @@ from interlock.run.stage import Outcome
 from interlock.run.surroundings import Creations, Diagnose, Gateway, Rescuer, Review, Seat, StateAccess
 from interlock.run.tainted import Tainted, find_tainted, look_at_all, tainted_text
 from interlock.run.terraform_commands import PLAN_FILE, Commands, StopRequested
-from interlock.run.to_its_end import to_its_end
 from interlock.run.told_plan import outputs_of_state, told_outputs
 from interlock.run.transcript import Journal
 from interlock.run.turn import CANNOT, PRIORITY, Turn
@@ -84,6 +83,7 @@ from interlock.terraform.events import Action as PlannedAction
 from interlock.terraform.events import AnyEvent, Output, Unparsed
 from interlock.terraform.plan import PlanFacts, parse_plan
 from interlock.terraform.state_command import read_command
+from interlock.to_its_end import to_its_end
 
 if TYPE_CHECKING:
     from interlock.creations import Place

@@ -26,8 +26,8 @@ from interlock.run.heartbeat import keep_alive
 from interlock.run.order import Operation, Order
 from interlock.run.summary import pace_s, recent
 from interlock.run.surroundings import Rescuer, Seat
-from interlock.run.to_its_end import to_its_end
 from interlock.run.transcript import Journal
+from interlock.to_its_end import call_off, to_its_end
 
 if TYPE_CHECKING:
     from interlock.lock import Pause, Waiter
@@ -146,7 +146,7 @@ class Turn:
                 on_change=self._say,
             )
         finally:
-            attending.cancel()
+            await call_off(attending)
             if holding is not None:
                 holding.cancel()
             if self._preparing is not None:

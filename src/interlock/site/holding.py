@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from interlock.errors import BackendUnavailable, InterlockError, LeaseLost
 from interlock.site.moved import address_moved_to, address_moving_to
+from interlock.to_its_end import call_off
 
 if TYPE_CHECKING:
     from interlock.coordinator import Coordinator
@@ -69,7 +70,7 @@ async def holding(
         try:
             grant = await queue.acquire(state, request, timeout_s=home.settings.wait_s, on_change=on_change)
         finally:
-            attending.cancel()
+            await call_off(attending)
         async with _renewed(home, queue, state, grant) as seat:
             yield seat
     except BaseException:

@@ -5,12 +5,13 @@ import pytest
 from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import InterlockError, LeaseLost, StateInvalid
 from interlock.host import ProcessName
-from interlock.lock import Grant, Holder, Requested
+from interlock.lock import Broken, Grant, Holder, Requested
 from interlock.recovery.breaker import Breaker, Noticed
 from interlock.recovery.witnesses.process import Recorded
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import FakeClock
 from interlock.testing.ids import CountingIds
+from interlock.to_its_end import call_off
 
 LEASE_S = 6.0
 ELSEWHERE = ProcessName(host="elsewhere", machine="m", boot="b", namespace="n", pid=1, started="1")
@@ -164,3 +165,26 @@ async def test_a_grant_that_ended_while_its_state_was_saved_is_not_broken_and_it
     scene.leftovers.failure = LeaseLost("the grant is not current", why="it was broken", fix="look")
     assert await scene.breaker.recover("s", holder, reason="gone") is None
     assert (await scene.holders(), scene.leftovers.done) == (["r1"], ["salvage s"])
+
+
+async def test_a_break_that_was_begun_is_written_down_though_the_state_is_had_before_it_was_answered(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed, answered = asyncio.Event(), asyncio.Event()
+    break_ = LocalCoordinator.break_
+
+    async def slow(coordinator: LocalCoordinator, state: str, broken: Broken) -> None:
+        await break_(coordinator, state, broken)
+        freed.set()
+        await answered.wait()
+
+    monkeypatch.setattr(LocalCoordinator, "break_", slow)
+    await scene.hold()
+    attending = asyncio.create_task(scene.breaker.attend("s", scene.tell))
+    await scene.clock.advance(LEASE_S * 1.3)
+    await freed.wait()
+    calling_off = asyncio.create_task(call_off(attending))
+    await asyncio.sleep(0)
+    answered.set()
+    await calling_off
+    assert (scene.told, scene.leftovers.done) == (["gone", "broken"], ["salvage s", "close r1"])

@@ -1,4 +1,4 @@
-"""Does a step of giving back to its end, however often the run is cancelled meanwhile."""
+"""Does a step that may not be done by half to its end, however often whoever waits for it is cancelled meanwhile."""
 
 from __future__ import annotations
 
@@ -29,3 +29,9 @@ async def to_its_end(step: Coroutine[Any, Any, T]) -> T:
     if cancelled:
         raise asyncio.CancelledError
     return result
+
+
+async def call_off(task: asyncio.Task[None]) -> None:
+    """Cancel a task, and wait until it has ended: a step that it does to its end takes until then."""
+    task.cancel()
+    await asyncio.wait({task})

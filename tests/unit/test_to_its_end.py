@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from interlock.run.to_its_end import to_its_end
+from interlock.to_its_end import to_its_end
 
 
 @pytest.mark.promise("P1", "P9")
