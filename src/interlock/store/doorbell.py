@@ -25,13 +25,30 @@ class Doorbell:
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._keys: _Hung = {}
+        self._versions: dict[str, int | None] = {}
         self._prefixes: _Hung = {}
 
     @contextmanager
     def hung(self, key: str) -> Iterator[asyncio.Event]:
         """Give a bell that rings for `key`."""
-        with _hung_in(self._keys, key) as bell:
-            yield bell
+        try:
+            with _hung_in(self._keys, key) as bell:
+                yield bell
+        finally:
+            if key not in self._keys:
+                self._versions.pop(key, None)
+
+    def saw(self, key: str, version: int | None) -> bool:
+        """Wake those who wait for `key` when its version is not the one that was last seen; say whether it was not.
+
+        Whoever waits tells what it reads too, before it waits on: a record that was made and removed between two looks
+        is absent at both, and who read it in between would wait for its removal for ever.
+        """
+        if key not in self._keys or self._versions.setdefault(key, version) == version:
+            return False
+        self._versions[key] = version
+        _ring(self._keys[key])
+        return True
 
     @contextmanager
     def hung_for_all_of(self, prefix: str) -> Iterator[asyncio.Event]:

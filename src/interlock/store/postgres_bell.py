@@ -196,7 +196,6 @@ class Bell:
     # -- looking ----------------------------------------------------------------------------------------------------
 
     async def _look(self) -> None:
-        known: dict[str, int | None] = {}
         while self._waiters and not self._is_closed:
             heard = self.hearing.is_listening
             await self._clock.sleep(LOOK_S if heard else LOOK_S_DEAF)
@@ -205,15 +204,10 @@ class Bell:
             except InterlockError:
                 self._doorbell.ring_all()  # they ask for themselves, and meet the failure there
                 continue
-            changed = [key for key in found if key in known and known[key] != found[key]]
+            changed = [key for key, version in found.items() if self._doorbell.saw(key, version)]
             if heard and self.hearing.is_listening:
                 self.hearing.found_by_looking += len(changed)
-            for key in changed:
-                self._doorbell.ring(key)
-            for key in found.keys() - known.keys():
-                self._doorbell.ring(key)
             self._doorbell.ring_prefixes()
-            known = found
 
     async def _versions(self) -> dict[str, int | None]:
         keys = self._doorbell.awaited()

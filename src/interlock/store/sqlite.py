@@ -157,6 +157,7 @@ class SqliteRecords:
             while True:
                 record = await self.get(key)
                 version = None if record is None else record.version
+                self._doorbell.saw(key, version)
                 left_s = until - self._clock.monotonic()
                 if version != seen or left_s <= 0:
                     return record

@@ -43,7 +43,6 @@ class Seen:
     def __init__(self) -> None:
         self.data_version: int | None = None
         self.number: int | None = None
-        self.versions: dict[str, int | None] = {}
 
 
 class SqliteLookout:
@@ -156,7 +155,7 @@ class SqliteLookout:
     def _look_closer(self, seen: Seen) -> None:
         number = change_number(self._connected())
         if not self._is_own(seen.number, number):
-            seen.versions = self._ring_changed(seen.versions)
+            self._ring_changed()
         seen.number = number
         self._own = {own for own in self._own if own > number}
 
@@ -164,14 +163,11 @@ class SqliteLookout:
         """Say whether all changes between two looks are this process's, so that it has rung for each."""
         return before is not None and before <= after and all(n in self._own for n in range(before + 1, after + 1))
 
-    def _ring_changed(self, known: dict[str, int | None]) -> dict[str, int | None]:
-        """Ring for each awaited key whose version is not the known one; return the versions as they are."""
-        versions = {key: self._version(key) for key in self._doorbell.awaited()}
-        for key, version in versions.items():
-            if key not in known or known[key] != version:
-                self._doorbell.ring(key)
+    def _ring_changed(self) -> None:
+        """Ring for each awaited key whose version is not the one that was last seen."""
+        for key in self._doorbell.awaited():
+            self._doorbell.saw(key, self._version(key))
         self._doorbell.ring_prefixes()
-        return versions
 
     def _version(self, key: str) -> int | None:
         row = self._connected().execute("SELECT version FROM records WHERE key = ?", (key,)).fetchone()

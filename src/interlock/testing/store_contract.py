@@ -325,6 +325,21 @@ class RecordStoreContract:
         await record_store_peer.swap(f"{name}/k", expected=None, value=b"under")
         assert await asyncio.wait_for(watch, PATIENCE_S / 2) != seen
 
+    async def test_a_watch_of_what_was_made_here_hears_of_its_removal_by_a_peer(
+        self, record_store: RecordStore, record_store_peer: RecordStore
+    ) -> None:
+        name = _namespace()
+        watch = asyncio.create_task(record_store.watch(f"{name}/k", seen=None, timeout_s=PATIENCE_S))
+        await asyncio.sleep(_SETTLE_S)
+        await record_store_peer.swap(f"{name}/other", expected=None, value=b"so that the key is looked at while absent")
+        await asyncio.sleep(_SETTLE_S)
+        made = await record_store.swap(f"{name}/k", expected=None, value=b"ours")
+        assert await watch is not None
+        watch = asyncio.create_task(record_store.watch(f"{name}/k", seen=made, timeout_s=PATIENCE_S))
+        await asyncio.sleep(_SETTLE_S)
+        await record_store_peer.swap(f"{name}/k", expected=made, value=None)
+        assert await asyncio.wait_for(watch, PATIENCE_S / 2) is None
+
     async def test_a_peer_sees_what_was_written(
         self, record_store: RecordStore, record_store_peer: RecordStore
     ) -> None:
