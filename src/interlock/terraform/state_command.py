@@ -5,6 +5,7 @@ Pure. Source: `terraform <command> -help` of 1.11.4 and 1.15; flags come before 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import PurePosixPath
@@ -15,6 +16,7 @@ from msgspec import Struct
 from interlock.errors import UsageError, command
 
 PROGRAMS: Final = frozenset({"terraform", "tofu"})
+_USUAL: Final = "terraform"
 MASK: Final = "(masked)"
 
 
@@ -74,13 +76,13 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "destroy": "interlock destroy",
     "init": "interlock plan    every run initialises by itself; flags of init go after --",
     "force-unlock": "interlock lock ls",
-    "workspace": "interlock plan    with TF_WORKSPACE=NAME, or after terraform workspace select NAME",
+    "workspace": "interlock plan    with TF_WORKSPACE=NAME, or after {program} workspace select NAME",
     "state push": "interlock state push FILE",
-    "fmt": "terraform fmt    it needs no state",
+    "fmt": "{program} fmt    it needs no state",
     "get": "interlock plan    every run gets its modules by itself",
-    "test": "terraform test    it has a state of its own",
-    "login": "terraform login    it needs no state",
-    "logout": "terraform logout    it needs no state",
+    "test": "{program} test    it has a state of its own",
+    "login": "{program} login    it needs no state",
+    "logout": "{program} logout    it needs no state",
 }
 _REFUSED: Final[Mapping[str, str]] = {
     "lock": "the run holds the lock",
@@ -159,8 +161,11 @@ def read_command(words: Sequence[str]) -> StateCommand:
         raise _refuse_flag(found)
     verb = next((verb for verb in (tuple(rest[:2]), tuple(rest[:1])) if verb in _KINDS), None)
     if verb is None:
-        raise _unknown(rest)
+        raise _unknown(rest, program or _USUAL)
     kept, values = _divided(rest[len(verb) :], everything=_KINDS[verb].effect is Effect.REFRESHES)
+    if _KINDS[verb].effect is Effect.REFRESHES and kept:
+        name = PurePosixPath(program or _USUAL).name
+        raise UsageError(f"{name} refresh takes no words: {kept[0]!r}", fix=_example(program or _USUAL))
     if verb == ("state", "replace-provider") and "-auto-approve" not in kept:
         raise UsageError(
             "state replace-provider asks, and a supervised Terraform has nobody to ask",
@@ -169,17 +174,19 @@ def read_command(words: Sequence[str]) -> StateCommand:
     return StateCommand(verb=verb, rest=kept, values=values, program=program)
 
 
-def _unknown(rest: Sequence[str]) -> UsageError:
+def _unknown(rest: Sequence[str], program: str) -> UsageError:
     named = " ".join(rest[:2]) if rest[:1] in (["state"], ["providers"]) else " ".join(rest[:1])
     known = ", ".join(" ".join(verb) for verb in _KINDS)
     if not named:
-        return UsageError("no command of Terraform is named", why=f"exec knows {known}", fix=_example())
-    instead = _INSTEAD.get(named, _INSTEAD.get(named.split()[0], _example()))
-    return UsageError(f"interlock exec does not run terraform {named[:100]}", why=f"it knows {known}", fix=instead)
+        return UsageError("no command of Terraform is named", why=f"exec knows {known}", fix=_example(program))
+    instead = _INSTEAD.get(named, _INSTEAD.get(named.split()[0], ""))
+    fix = instead.format(program=shlex.quote(program)) if instead else _example(program)
+    what = f"interlock exec does not run {PurePosixPath(program).name} {named[:100]}"
+    return UsageError(what, why=f"it knows {known}", fix=fix)
 
 
-def _example() -> str:
-    return command("exec", "--", "terraform", "state", "list")
+def _example(program: str) -> str:
+    return command("exec", "--", program, "state", "list")
 
 
 def _divided(words: Sequence[str], *, everything: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -197,8 +204,6 @@ def _divided(words: Sequence[str], *, everything: bool) -> tuple[tuple[str, ...]
         both = [word, *([next(rest, "")] if name in _SEPARATE and not equals else [])]
         if name != "no-color":
             (values if everything or name in {"var", "var-file", "backend-config"} else kept).extend(both)
-    if everything and kept:
-        raise UsageError(f"terraform refresh takes no words: {kept[0]!r}", fix=_example())
     return tuple(kept), tuple(values)
 
 

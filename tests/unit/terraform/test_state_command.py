@@ -63,6 +63,12 @@ def test_what_would_break_a_run_is_refused(words: list[str]) -> None:
         ([], "interlock exec -- terraform state list"),
         (["terraform"], "interlock exec -- terraform state list"),
         (["frobnicate"], "interlock exec -- terraform state list"),
+        (["tofu", "fmt"], "tofu fmt"),
+        (["/opt/my tools/tofu", "test"], "'/opt/my tools/tofu' test"),
+        (["tofu", "workspace", "new", "x"], "after tofu workspace select NAME"),
+        (["tofu"], "interlock exec -- tofu state list"),
+        (["tofu", "frobnicate"], "interlock exec -- tofu state list"),
+        (["tofu", "refresh", "x"], "interlock exec -- tofu state list"),
     ],
 )
 def test_another_command_is_pointed_to_its_place(words: list[str], fix: str) -> None:
