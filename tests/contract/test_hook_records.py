@@ -12,9 +12,9 @@ import pytest
 from msgspec.structs import replace
 
 from interlock.clock import SystemClock
-from interlock.errors import UsageError
+from interlock.errors import BackendUnavailable, UsageError
 from interlock.ids import RandomIds
-from interlock.server.hooks.book import HeardComments, HookBook
+from interlock.server.hooks.book import DECIDING_S, HeardComments, HookBook
 from interlock.server.hooks.hook import Hook, HookPlatform
 from interlock.store import RecordDamaged
 from interlock.store.opening import Store, open_store
@@ -79,14 +79,39 @@ async def test_one_of_all_replicas_takes_a_comment(clear: tuple[Store, Store]) -
     now = clear[0].clock.now()
     until = now + timedelta(days=1)
     takers = [HeardComments(store.records) for store in clear * 4]
-    taken = await asyncio.gather(*(taker.take("prs", "7", until=until) for taker in takers))
-    assert sorted(taken) == [False] * 7 + [True]
-    assert await takers[0].take("other", "7", until=until), "another code host may have the same number"
-    await takers[1].give_back("prs", "7", until=until)
-    assert await takers[0].take("prs", "7", until=until)
+    taken = await asyncio.gather(
+        *(taker.take("prs", "7", until=until, now=now) for taker in takers), return_exceptions=True
+    )
+    (mine,) = [each for each in taken if isinstance(each, int)]
+    assert sum(isinstance(each, BackendUnavailable) for each in taken) == len(takers) - 1, taken
+    assert await takers[0].take("other", "7", until=until, now=now), "another code host may have the same number"
+    await takers[1].give_back("prs", "7", until=until, taken=mine)
+    again = await takers[0].take("prs", "7", until=until, now=now)
+    assert again is not None
+    await takers[1].finish("prs", "7", until=until, taken=again)
+    assert [await taker.take("prs", "7", until=until, now=now) for taker in takers] == [None] * len(takers)
     for later, kept in ((timedelta(), 2), (timedelta(days=2), 2), (timedelta(days=3), 0)):
         await takers[1].forget(until + later - timedelta(days=1))
         assert len(await clear[0].records.list("heard/")) == kept, later
+
+
+@pytest.mark.promise("P10")
+async def test_who_was_killed_before_the_decision_holds_a_comment_for_a_minute(clear: tuple[Store, Store]) -> None:
+    here, there = (HeardComments(store.records) for store in clear)
+    now = clear[0].clock.now()
+    until = now + timedelta(days=1)
+    killed = await here.take("prs", "7", until=until, now=now)
+    assert killed is not None
+    with pytest.raises(BackendUnavailable):
+        await there.take("prs", "7", until=until, now=now + timedelta(seconds=DECIDING_S))
+    for jump in (timedelta(seconds=DECIDING_S + 1), -timedelta(hours=1)):
+        taken = await there.take("prs", "7", until=until, now=now + jump)
+        assert taken is not None, "also by a clock that was set back"
+        await here.give_back("prs", "7", until=until, taken=killed)
+        with pytest.raises(BackendUnavailable):
+            await here.take("prs", "7", until=until, now=now + jump)
+    await clear[0].records.swap(f"heard/{until:%Y%m%d}/prs/8", expected=None, value=b"{}")
+    assert await here.take("prs", "8", until=until, now=now) is None, "as a release before this one has written it"
 
 
 @pytest.mark.promise("P10")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from interlock.policy.approval import Approval, Kind, Standing, standing
 from interlock.rights.book import TokenBook
 from interlock.rights.callers import BookTokens, SingleToken
 from interlock.server.api.serving import api_routes
-from interlock.server.hooks.book import HeardComments, HookBook
+from interlock.server.hooks.book import DECIDING_S, HeardComments, HookBook
 from interlock.server.hooks.endpoints import HookKeeper, hook_endpoints
 from interlock.server.hooks.hearing import GOOD_FOR, Hearing
+from interlock.store.memory import MemoryRecords
 from interlock.store.sealing import master_key
 from interlock.store.vault import with_encryption
 from interlock.testing.asking import Answered, ask
@@ -224,3 +226,47 @@ async def test_a_comment_that_could_not_be_decided_is_not_lost(place: Place, mon
         assert (await place.tells(event)).status == 503
     assert await place.standing() is Standing.WAITING
     assert await place.outcome(event) == "approved", "the code host tells it again"
+
+
+@pytest.mark.promise("P10")
+async def test_a_comment_whose_store_went_away_at_any_write_decides_when_it_is_told_again(tmp_path: Path) -> None:
+    for writes in range(1, 12):
+        place = await Place(tmp_path / str(writes)).open()
+        event = place.event()
+        with store_gone_after(place, writes) as written:
+            await place.tells(event)
+        if len(written) < writes:
+            break
+        await place.clock.advance(DECIDING_S + 1)
+        assert await place.outcome(event) in {"approved", "repeated"}, written
+        assert await place.standing() is Standing.APPROVED, written
+        assert len([each for each in await place.home.audit.entries() if each.action == "approved"]) == 1, written
+    else:
+        pytest.fail("there were more writes than were tried")
+    assert writes > 4
+
+
+@contextmanager
+def store_gone_after(place: Place, writes: int) -> Iterator[list[str]]:
+    records, written = place.home.store.records, list[str]()
+    swap = records.swap
+
+    async def refused(key: str, *, expected: int | None, value: bytes | None) -> int:
+        if len(written) == writes:
+            raise BackendUnavailable("the store is away")
+        version = await swap(key, expected=expected, value=value)
+        written.append(key)
+        return version
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(records, "swap", refused)
+        yield written
+
+
+@pytest.mark.promise("P10")
+async def test_a_damaged_record_of_an_old_comment_keeps_no_new_one_from_deciding(place: Place) -> None:
+    records = place.home.store.records
+    assert isinstance(records, MemoryRecords)
+    await records.swap("heard/20200101/prs/1", expected=None, value=b"{}")
+    records._sums["heard/20200101/prs/1"] = b"damaged"
+    assert await place.outcome(place.event()) == "approved"

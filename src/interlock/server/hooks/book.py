@@ -1,7 +1,7 @@
 """The hooks of a store, and the comments that were heard. A hand.
 
-`hook/<name>` is a hook, always encrypted. `heard/<day>/<hook>/<comment>` says that a comment was taken; it is one
-record that must be absent before, so the replicas of a server cannot take the same comment twice.
+`hook/<name>` is a hook, always encrypted. `heard/<day>/<hook>/<comment>` says that a comment was taken, and then that
+it was decided; it is one record that must be absent before, so no two replicas of a server decide one at once.
 """
 
 from __future__ import annotations
@@ -29,6 +29,19 @@ _HEARD = "heard/"
 HOOKS_MAX = 200
 _SWEEP = 50
 _ATTEMPTS = 3
+_DECIDED = b"{}"
+DECIDING_S = 60.0
+"""So long at most one is about to decide what a comment says; the code host has hung up long before."""
+
+
+class _Deciding(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody is about to decide what a comment says.
+
+    Attributes:
+        since_s: Since when, in seconds since 1970.
+    """
+
+    since_s: float | None = None
 
 
 class HookBook:
@@ -188,33 +201,52 @@ class HeardComments:
     def __init__(self, records: RecordStore) -> None:
         self._records = records
 
-    async def take(self, hook: str, comment: str, *, until: datetime) -> bool:
-        """Take a comment, once; False when it was taken before, here or at another replica.
+    async def take(self, hook: str, comment: str, *, until: datetime, now: datetime) -> int | None:
+        """Take a comment to decide what it says; None when it was decided before, here or at another replica.
+
+        Return what `finish` and `give_back` name. One who was killed in between, or who lost the store, holds it for
+        `DECIDING_S` only: the code host tells of it again, and a person who wrote it waits.
 
         Args:
             hook: The hook's name.
             comment: The comment's id.
             until: When it is too old to be taken.
+            now: Aware UTC instant, of the store's clock.
 
         Raises:
-            BackendUnavailable: It cannot be told.
+            BackendUnavailable: It cannot be told, or another one is about to decide it.
         """
+        key, mine = _heard_key(hook, comment, until), msgspec.json.encode(_Deciding(since_s=now.timestamp()))
         try:
-            await self._records.swap(_heard_key(hook, comment, until), expected=None, value=b"{}")
+            return await self._records.swap(key, expected=None, value=mine)
+        except Mismatch as error:
+            there = error.current
+        since_s = None if there is None else _deciding_since(there)
+        if there is None or (since_s is not None and abs(now.timestamp() - since_s) <= DECIDING_S):
+            raise _is_decided_now()
+        if since_s is None:
+            return None
+        try:
+            return await self._records.swap(key, expected=there.version, value=mine)
         except Mismatch:
-            return False
-        return True
+            raise _is_decided_now() from None
 
-    async def give_back(self, hook: str, comment: str, *, until: datetime) -> None:
-        """Let a comment be taken again: nothing could be decided, since the store could not be reached."""
+    async def finish(self, hook: str, comment: str, *, until: datetime, taken: int) -> None:
+        """Keep that a comment was decided. Where that fails it may be heard again: it then decides the same."""
         with suppress(InterlockError):
-            record = await self._records.get(_heard_key(hook, comment, until))
-            if record is not None:
-                with suppress(Mismatch):
-                    await self._records.swap(record.key, expected=record.version, value=None)
+            await self._records.swap(_heard_key(hook, comment, until), expected=taken, value=_DECIDED)
+
+    async def give_back(self, hook: str, comment: str, *, until: datetime, taken: int) -> None:
+        """Let a comment be taken again at once: nothing could be decided, since the store could not be reached."""
+        with suppress(InterlockError):
+            await self._records.swap(_heard_key(hook, comment, until), expected=taken, value=None)
 
     async def forget(self, now: datetime) -> None:
-        """Forget some of those that are too old."""
+        """Forget some of those that are too old. What fails, the next one does: no comment waits for it."""
+        with suppress(BackendUnavailable):
+            await self._forget(now)
+
+    async def _forget(self, now: datetime) -> None:
         for record in await self._records.list(_HEARD, limit=_SWEEP):
             day = record.key.removeprefix(_HEARD).partition("/")[0]
             if day >= f"{now - timedelta(days=1):%Y%m%d}":
@@ -236,6 +268,22 @@ def _same_as(hook: Hook, there: Hook | None) -> Hook:
 
 def _heard_key(hook: str, comment: str, until: datetime) -> str:
     return f"{_HEARD}{until:%Y%m%d}/{hook}/{comment}"
+
+
+def _deciding_since(record: Record) -> float | None:
+    """Return since when a comment is being decided; None when it was, also by a release that knew of nothing else."""
+    try:
+        return decode_json(record.value, type=_Deciding).since_s
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _is_decided_now() -> BackendUnavailable:
+    return BackendUnavailable(
+        "whether the comment decides something is not known yet",
+        why="it was told twice, and the first telling has not ended",
+        fix="let the code host tell of it again in a minute",
+    )
 
 
 def _decoded(record: Record) -> Hook | None:

@@ -104,13 +104,19 @@ class Hearing:
         now = self._home.clock.now()
         _check_fresh(hook, comment, now)
         until = comment.written_at + GOOD_FOR
-        if not await self._heard.take(hook.name, comment.id, until=until):
+        taken = await self._heard.take(hook.name, comment.id, until=until, now=now)
+        if taken is None:
             return Heard(outcome="repeated", why="this comment was heard before")
         try:
-            return await self._decided(hook, comment, typed)
+            heard = await self._decided(hook, comment, typed)
         except BackendUnavailable:
-            await self._heard.give_back(hook.name, comment.id, until=until)
+            await self._heard.give_back(hook.name, comment.id, until=until, taken=taken)
             raise
+        except InterlockError:
+            await self._heard.finish(hook.name, comment.id, until=until, taken=taken)
+            raise
+        await self._heard.finish(hook.name, comment.id, until=until, taken=taken)
+        return heard
 
     async def _decided(self, hook: Hook, comment: Comment, typed: Typed | UsageError) -> Heard:
         """Decide a request by a comment; what is refused to one who may decide is written down."""
