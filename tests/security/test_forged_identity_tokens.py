@@ -470,3 +470,13 @@ async def test_tokens_of_jobs_are_forgotten_a_day_after_their_end(site: Site) ->
     site.clock.pass_time(3 * 86_400)
     await here.exchange(site.token())
     assert len((await here.book.all()).tokens) == 1
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize("key", ["trust/seen/000000000001/x", "token-ends/000000000001/x"])
+async def test_a_damaged_record_of_what_has_ended_takes_no_job_its_token(site: Site, key: str) -> None:
+    here = await site.trusting()
+    await site.records.swap(key, expected=None, value=b"x")
+    site.records._sums[key] = b"damaged"
+    answer = await here.exchange(site.token())
+    assert answer.status == 200, answer.body

@@ -113,12 +113,18 @@ class RunBook:
             await self._index.add(run, state)
             with suppress(Mismatch):
                 await self._records.swap(_key(run), expected=None, value=msgspec.json.encode(fresh))
-                await self._forget_old(now)
-                await self._index.step(_state_of)
+                await self._tidy(now)
                 return fresh
         return await self._change_own(
             run, state, owner, lambda kept: replace(kept, summary=fresh.summary, ended=ended, told_at=now)
         )
+
+    async def _tidy(self, now: datetime) -> None:
+        """Do what is due for other runs. What cannot be done, as beside a damaged record, refuses no new run."""
+        with suppress(BackendUnavailable):
+            await self._forget_old(now)
+        with suppress(BackendUnavailable):
+            await self._index.step(_state_of)
 
     async def append(self, run: str, state: str, owner: str, offset: int, piece: bytes) -> int:
         """Add a piece of a run's journal behind what is there; return how much is there now.

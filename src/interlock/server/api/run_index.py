@@ -20,7 +20,7 @@ from msgspec import Struct
 from interlock.bounded import decode_json
 from interlock.ids import run_id
 from interlock.server.api.newest import newest_pages
-from interlock.store import Mismatch, Record, RecordStore
+from interlock.store import Mismatch, Record, RecordDamaged, RecordStore
 
 STEP: Final = 25
 """Runs that get their entries in one step, which the request of a new run pays for."""
@@ -119,14 +119,22 @@ class RunIndex:
         return await self._records.list(self._runs, after=self._runs + run, limit=limit)
 
     async def _progress(self) -> tuple[_Progress, Record | None]:
-        record = await self._records.get(_STATE)
-        return (_Progress(), None) if record is None else (decode_json(record.value, type=_Progress), record)
+        """Return how far the index is; a record that cannot be read says nothing, and the index is made anew."""
+        record = None
+        with suppress(RecordDamaged, msgspec.MsgspecError, UnicodeDecodeError):
+            record = await self._records.get(_STATE)
+            if record is not None:
+                return decode_json(record.value, type=_Progress), record
+        return _Progress(), record
 
     async def _note(self, progress: _Progress, record: Record | None) -> None:
         value = msgspec.json.encode(progress)
         if record is None or record.value != value:
             with suppress(Mismatch):  # another server has gone on
-                await self._records.swap(_STATE, expected=None if record is None else record.version, value=value)
+                try:
+                    await self._records.swap(_STATE, expected=None if record is None else record.version, value=value)
+                except RecordDamaged:
+                    await self._records.replace_damaged(_STATE, value)
 
 
 def _prefix(state: str) -> str:

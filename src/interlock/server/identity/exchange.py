@@ -7,7 +7,8 @@ signature is checked, and nothing is written before a rule grants it. It is take
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import partial
 
 from msgspec import Struct
@@ -165,9 +166,15 @@ class Exchange:
             lifetime=timedelta(seconds=granted.lasts_s),
             before=partial(self._announce, granted),
         )
-        await self._seen.forget(now.timestamp())
-        await self._tokens.forget_ended()
+        await self._tidy(now)
         return Issued(token=token, text=text.whole(), lasts_s=granted.lasts_s)
+
+    async def _tidy(self, now: datetime) -> None:
+        """Forget what has ended. What cannot be, as a damaged record, takes nobody the token that was made."""
+        with suppress(BackendUnavailable):
+            await self._seen.forget(now.timestamp())
+        with suppress(BackendUnavailable):
+            await self._tokens.forget_ended()
 
     async def _announce(self, granted: Granted, token: Token, _version: int) -> None:
         facts = {"rule": granted.rule, "role": granted.role.value, "token": token.id, "run": granted.run}

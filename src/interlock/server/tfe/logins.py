@@ -45,6 +45,7 @@ from interlock.server.tfe.login import (
     read_wish,
     redirect_of,
 )
+from interlock.store.checksums import RecordDamaged
 from interlock.store.records import Mismatch, Record, RecordStore
 
 FORM_BYTES_MAX = 16 * 1024
@@ -103,13 +104,27 @@ class LoginBook:
         return bytes(_cipher(code).decrypt(_NONCE, login.sealed, None)).decode()
 
     async def _forget_old(self) -> None:
-        found = await self._records.list(_PREFIX, limit=LOGINS_MAX + 1)
+        found = await self._kept()
         old = [each for each in found if self._is_old(each)]
         for record in old:
             with suppress(Mismatch):
                 await self._records.swap(record.key, expected=record.version, value=None)
         if len(found) - len(old) > LOGINS_MAX:
             raise BackendUnavailable("too many people log in", why=f"{LOGINS_MAX} at once", fix="try again in a minute")
+
+    async def _kept(self) -> list[Record]:
+        """Return the records of codes. A damaged one is good for nobody, and would end every login: it goes with them.
+
+        Raises:
+            BackendUnavailable: They cannot be read.
+        """
+        for _ in range(LOGINS_MAX):
+            try:
+                return await self._records.list(_PREFIX, limit=LOGINS_MAX + 1)
+            except RecordDamaged as error:
+                with suppress(Mismatch):  # another server was first
+                    await self._records.replace_damaged(error.key, b"{}")
+        return await self._records.list(_PREFIX, limit=LOGINS_MAX + 1)
 
     def _is_old(self, record: Record) -> bool:
         try:

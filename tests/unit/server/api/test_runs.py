@@ -30,6 +30,7 @@ from interlock.server.api.run_index import STEP, RunIndex
 from interlock.server.api.runs import run_endpoints
 from interlock.server.api.serving import api_routes
 from interlock.store import Record
+from interlock.store.checksums import record_sum
 from interlock.store.memory import MemoryRecords
 from interlock.testing.asking import Answered, ask
 from interlock.testing.clock import FakeClock, settle
@@ -446,3 +447,21 @@ async def test_a_request_to_stop_has_one_entry_where_it_was_kept_and_none_where_
 
 async def _breaks(*_: object, **__: object) -> None:
     raise ConnectionError
+
+
+async def test_a_damaged_run_refuses_no_new_one_and_a_damaged_index_is_made_anew(clock: FakeClock) -> None:
+    records = MemoryRecords(clock=clock)
+    book = RunBook(records, clock)
+    damaged = run_id(NOW - timedelta(hours=3), chance=2)
+    await written(records, [damaged])
+    records._sums[f"run/{damaged}"] = b"damaged"
+    for number in range(3):
+        await book.tell(run_id(NOW, chance=number), STATE, "anna", b"{}", ended=True)
+    records._sums[f"run/{damaged}"] = record_sum(f"run/{damaged}", 1, records._records[f"run/{damaged}"].value)
+    await book.tell(run_id(NOW, chance=3), STATE, "anna", b"{}", ended=True)
+    assert await RunIndex(records, runs="run/").is_whole()
+    records._sums["run-index"] = b"damaged"
+    assert len(await listed(book, STATE)) == 5, "all runs are read"
+    await book.tell(run_id(NOW, chance=4), STATE, "anna", b"{}", ended=True)
+    assert await RunIndex(records, runs="run/").is_whole()
+    assert len(await listed(book, STATE)) == 6

@@ -13,6 +13,7 @@ from tests.cloud_api import MASTER, CloudServer
 from interlock.rights import Role
 from interlock.server.tfe.login import CODE_S, PAGE, PORTS, TOKEN_PATH
 from interlock.server.tfe.logins import LOGINS_MAX
+from interlock.store.memory import MemoryRecords
 from interlock.testing.asking import Answered
 
 VERIFIER = "7f9a4e0e-9a2b-4a07-8f6e-2f6f7a3d9c10.123456789"
@@ -183,3 +184,15 @@ async def test_the_page_runs_no_scripts_and_stands_in_no_frame(server: CloudServ
     assert "form-action 'self' http://localhost:10003;" in policy
     assert headers["x-frame-options"] == "DENY"
     assert headers["cache-control"] == "no-store"
+
+
+async def test_damaged_records_of_codes_end_no_login_and_are_let_go(server: CloudServer) -> None:
+    records = server.home.store.records
+    assert isinstance(records, MemoryRecords)
+    for name in ("login/1", "login/2"):
+        await records.swap(name, expected=None, value=b"x")
+        records._sums[name] = b"damaged"
+    token = await server.token(Role.RUNNER)
+    told = await take(server, code_of(await give(server, token)))
+    assert told.json()["access_token"] == token
+    assert await records.list("login/") == []
