@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from interlock.errors import BackendUnavailable
 from interlock.existing.inspection import Inspected
-from interlock.site.shared_queue import AttentiveCoordinator, SharedClock
+from interlock.site.shared_queue import AttentiveCoordinator, SharedClock, bells_of
 from interlock.store.conditional import ConditionalRecords
 from interlock.store.polling import NearPolling
 
@@ -45,6 +45,7 @@ class BesideQueue:
         where: str,
     ) -> None:
         self._records = records
+        records.listen_in(bells_of(home))
         self._where = where
         self._clock = shared = SharedClock(server_time_s, home.clock)
         self.coordinator = AttentiveCoordinator(

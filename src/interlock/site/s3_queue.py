@@ -16,7 +16,7 @@ from interlock.errors import BackendUnavailable, InterlockError
 from interlock.existing import ExistingBackend, Found
 from interlock.existing.s3 import S3Backend
 from interlock.ids import Ids
-from interlock.site.shared_queue import AttentiveCoordinator, SharedClock
+from interlock.site.shared_queue import AttentiveCoordinator, SharedClock, bells_of
 from interlock.store.dynamodb import DynamoRecords
 from interlock.store.polling import NearPolling, Pace
 from interlock.store.s3 import S3Place as RecordPlace
@@ -34,7 +34,9 @@ EXPIRES_S = 86_400.0
 
 def open_s3_queue(backend: ExistingBackend, found: Found, home: Home) -> S3Queue:
     """See `interlock.site.kinds.OpenQueue`."""
-    return S3Queue(backend, found, clock=home.clock, ids=home.ids, check_may=home.check_may)
+    queue = S3Queue(backend, found, clock=home.clock, ids=home.ids, check_may=home.check_may)
+    queue.records.listen_in(bells_of(home))
+    return queue
 
 
 class S3Queue:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interlock.clock import Clock
 from interlock.coordinator import Standing
@@ -16,6 +18,9 @@ from interlock.lock.belief import latest
 from interlock.rights import Right
 from interlock.store import RecordStore
 from interlock.store.polling import NearPolling
+
+if TYPE_CHECKING:
+    from interlock.home.interface import Home
 
 
 class AttentiveCoordinator(LocalCoordinator):
@@ -68,6 +73,11 @@ class AttentiveCoordinator(LocalCoordinator):
             return await super().acquire(state, request, timeout_s=timeout_s, on_change=noticed)
         finally:
             self._polling.is_near = False
+
+
+def bells_of(home: Home) -> Path:
+    """Return where runs of one home tell each other of changes to queues that they share with other machines."""
+    return home.runs.parent / "bells"
 
 
 _BACK_S_MAX = 60.0

@@ -143,7 +143,7 @@ class ConditionalRecords(RecordsWatchedByLooking):
     async def close(self) -> None:
         """See `RecordStore.close`."""
         self._is_closed = True
-        self._watch.ring_all()
+        await self._watch.close()
 
     def _check_open(self) -> None:
         if self._is_closed:

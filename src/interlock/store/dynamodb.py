@@ -179,7 +179,7 @@ class DynamoRecords(RecordsWatchedByLooking):
 
     async def close(self) -> None:
         """See `RecordStore.close`."""
-        self._watch.ring_all()
+        await self._watch.close()
         await self._caller.close()
 
     async def _delete_absent(self, key: str) -> int:

@@ -1,6 +1,7 @@
 """Waiting for changes in a store that cannot ring: look, at a pace that slows down.
 
-A hand: it waits. Writes of this process still ring at once; only those of others are found by looking.
+A hand: it waits. Writes of this process still ring at once, and those of others that use the same home on this machine
+where the store is told of it (`neighbours.py`); only those of other machines are found by looking.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import asyncio
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from interlock.clock import Clock
 from interlock.store.doorbell import Doorbell
+from interlock.store.neighbours import Neighbours
 from interlock.store.polling import Pace
 from interlock.store.records import LIST_LIMIT_MAX, Record, check_key, check_prefix
 
@@ -23,21 +26,30 @@ _JITTER = 0.2
 
 
 class PolledWatch:
-    """Watches for one record store. `fraction` gives numbers from 0 up to 1, by chance."""
+    """Watches for one record store. `fraction` gives numbers from 0 up to 1, by chance.
+
+    Attributes:
+        neighbours: Those who tell of their changes on this machine, and are told of ours; None for nobody.
+    """
 
     def __init__(self, *, clock: Clock, polling: Pace, fraction: Callable[[], float]) -> None:
         self._clock = clock
         self._polling = polling
         self._fraction = fraction
         self._doorbell = Doorbell(clock=clock)
+        self.neighbours: Neighbours | None = None
 
     def ring(self, key: str) -> None:
-        """Tell those of this process who wait for `key`."""
+        """Tell those of this process, and of its neighbours, who wait for `key`."""
         self._doorbell.ring(key)
+        if self.neighbours is not None:
+            self.neighbours.ring(key)
 
-    def ring_all(self) -> None:
+    async def close(self) -> None:
         """Wake everybody, because the store closes."""
         self._doorbell.ring_all()
+        if self.neighbours is not None:
+            await self.neighbours.close()
 
     async def record(
         self,
@@ -53,6 +65,8 @@ class PolledWatch:
             record = await get(key)
             return (None if record is None else record.version) != seen, record
 
+        if self.neighbours is not None:
+            self.neighbours.listen(key, lambda: self._doorbell.ring(key))
         with self._doorbell.hung(key) as bell:
             return await self._until(look, bell, polling=self._polling, timeout_s=timeout_s)
 
@@ -91,6 +105,10 @@ class RecordsWatchedByLooking(ABC):
 
     def __init__(self, watch: PolledWatch) -> None:
         self._watch = watch
+
+    def listen_in(self, folder: Path) -> None:
+        """Hear of changes, and tell of ours, in this folder of the home: for processes of this machine."""
+        self._watch.neighbours = Neighbours(folder)
 
     @abstractmethod
     async def get(self, key: str) -> Record | None:
