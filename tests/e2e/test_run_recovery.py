@@ -185,3 +185,19 @@ def test_recover_takes_over_a_run_whose_supervisor_was_killed_while_its_terrafor
     assert saved(desk) == {"kept", "work"}
     assert desk.lock().holders == ()
     assert desk.summary().exit == 143
+
+
+def test_wait_waits_no_longer_than_it_was_told_for_a_terraform_whose_supervisor_was_killed(
+    desk: Desk, module: Path
+) -> None:
+    dead = desk.apply(module, hold=60)
+    summary = desk.until_working()
+    kill(summary, "terraform", signal.SIGSTOP)  # so that it does not end
+    dead.signal(signal.SIGKILL)
+    kill(summary)
+    dead.wait()
+    waited = desk.run("wait", summary.run, "--timeout", "1s")
+    assert (waited.code, f"next   interlock wait {summary.run}" in waited.err) == (10, True), waited.err
+    assert [holder.run for holder in desk.lock().holders] == [summary.run]
+    kill(summary, "terraform", signal.SIGCONT)
+    assert desk.run("wait", summary.run).code == 143

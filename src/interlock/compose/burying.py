@@ -6,11 +6,12 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock import host
-from interlock.clock import SystemClock
+from interlock.clock import Clock, SystemClock
 from interlock.compose.homes import at_home, open_home, settings_of_run
 from interlock.errors import UsageError, WaitTimeout, command
 from interlock.home.embedded import read_settings
@@ -77,7 +78,7 @@ async def _await_at_server(
             for entry in reader.new():
                 if entry.kind == "end":
                     return folder, entry
-            if until_s is not None and home.clock.monotonic() >= until_s:
+            if _is_past(until_s, home.clock):
                 raise _not_ended(folder.name)
             await bring_next(home, folder)
 
@@ -121,10 +122,16 @@ async def _await_end(folder: Path, limit_s: float | None) -> Entry:
             if entry.kind == "end":
                 return entry
         if gone:
-            return await _bury(folder, lambda _text: None, lambda: False)
-        if until_s is not None and clock.monotonic() >= until_s:
+            is_late = partial(_is_past, until_s, clock)
+            if (end := await _bury(folder, lambda _text: None, is_late)) is not None:
+                return end
+        if _is_past(until_s, clock):
             raise _not_ended(folder.name)
         await clock.sleep(0.1)
+
+
+def _is_past(until_s: float | None, clock: Clock) -> bool:
+    return until_s is not None and clock.monotonic() >= until_s
 
 
 def _not_ended(run: str) -> WaitTimeout:
@@ -145,15 +152,20 @@ def bury(folder: Path, tell: Callable[[str], None], *, is_leaving: Callable[[], 
     Raises:
         KeyboardInterrupt: Nobody waits any more.
     """
-    return asyncio.run(_bury(folder, tell, is_leaving))
+    if (end := asyncio.run(_bury(folder, tell, is_leaving))) is None:
+        raise KeyboardInterrupt
+    return end
 
 
 async def take_over(folder: Path, tell: Callable[[str], None]) -> Entry:
     """See `bury`, for who has a loop."""
-    return await _bury(folder, tell, lambda: False)
+    end = await _bury(folder, tell, lambda: False)
+    assert end is not None, "nobody leaves"
+    return end
 
 
-async def _bury(folder: Path, tell: Callable[[str], None], is_leaving: Callable[[], bool]) -> Entry:
+async def _bury(folder: Path, tell: Callable[[str], None], is_leaving: Callable[[], bool]) -> Entry | None:
+    """See `bury`; None when nobody waits any more."""
     from interlock.compose.supervising import open_desk
     from interlock.run.order import ORDER_FILE, decode
 
@@ -163,12 +175,17 @@ async def _bury(folder: Path, tell: Callable[[str], None], is_leaving: Callable[
         coordinator, recovery = desk.coordinator, desk.recovery
         with suppress(UsageError):  # it holds: recovery takes its grant away, on evidence and after saving its state
             await coordinator.withdraw(order.state, order.run, by=host.who(), reason="its supervisor is gone")
-        attending = asyncio.create_task(recovery.attend(order.state, lambda noticed: tell(noticed.text)))
+        attend = recovery.attend(
+            order.state,
+            lambda noticed: tell(noticed.text),
+            lambda error: tell(f"it cannot be looked after now, and that is tried again: {error}"),
+        )
+        attending = asyncio.create_task(attend)
         try:
             view = await coordinator.view(order.state)
             while any(holder.run == order.run for holder in view.lock.holders):
                 if is_leaving():
-                    raise KeyboardInterrupt
+                    return None
                 if done := await recovery.leftovers.ask_to_stop(order.run):
                     tell(done)
                 view = await coordinator.watch(order.state, seen=view.version, timeout_s=_BURIAL_LOOK_S)

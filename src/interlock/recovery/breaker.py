@@ -21,6 +21,7 @@ from interlock.recovery.witnesses.heartbeat import Watch, testify
 from interlock.recovery.witnesses.process import Recorded
 from interlock.to_its_end import to_its_end
 
+_PAUSE_S = 1.0  # between two looks while nobody holds, or nothing is known of who does
 _LOOKS_PER_LEASE = 8  # a dead run is found at most an eighth of a lease after its lease stood still
 
 _REASON_CHARS = 1000  # of a reason that is kept in the lock's record
@@ -43,6 +44,22 @@ class Noticed(Struct, frozen=True, kw_only=True):
 
 
 Tell = Callable[[Noticed], None]
+Cannot = Callable[[Exception], None]
+"""Told why nobody can be looked after, once for each time."""
+
+
+class _Seen(Struct):
+    """What somebody who attends has seen so far.
+
+    Attributes:
+        watch: How long which lease stood still.
+        said: What was told of which grant.
+        pause_s: Until the next look.
+    """
+
+    watch: Watch
+    said: set[tuple[int, str]]
+    pause_s: float = _PAUSE_S
 
 
 class Leftovers(Protocol):
@@ -95,18 +112,31 @@ class Breaker(Struct, frozen=True, kw_only=True):
     clock: Clock
     by: str
 
-    async def attend(self, state: str, tell: Tell) -> None:
-        """Watch the holders of `state` until cancelled, and break the grants of those that are gone."""
-        watch = Watch()
-        said: set[tuple[int, str]] = set()
+    async def attend(self, state: str, tell: Tell, cannot: Cannot = lambda _: None) -> None:
+        """Watch the holders of `state` until cancelled, and break the grants of those that are gone.
+
+        What fails is tried again: a run waits through an outage, and its holder may die after that.
+        """
+        seen, failing = _Seen(Watch(), set()), False
         while True:
-            view = await self.coordinator.view(state)
-            for holder in view.lock.holders:
-                still_s = watch.look(holder, monotonic_s=self.clock.monotonic())
-                if still_s >= holder.lease.lease_s:
-                    await self._examine(state, holder, still_s, tell, said)
-            pauses = [holder.lease.lease_s / _LOOKS_PER_LEASE for holder in view.lock.holders]
-            await self.clock.sleep(min(pauses, default=1.0))
+            try:
+                await self._look(state, tell, seen)
+                failing = False
+            except (InterlockError, OSError) as error:
+                if not failing:
+                    cannot(error)
+                failing = True
+            await self.clock.sleep(seen.pause_s)
+
+    async def _look(self, state: str, tell: Tell, seen: _Seen) -> None:
+        """Look at each holder once."""
+        view = await self.coordinator.view(state)
+        pauses = [holder.lease.lease_s / _LOOKS_PER_LEASE for holder in view.lock.holders]
+        seen.pause_s = min(pauses, default=_PAUSE_S)
+        for holder in view.lock.holders:
+            still_s = seen.watch.look(holder, monotonic_s=self.clock.monotonic())
+            if still_s >= holder.lease.lease_s:
+                await self._examine(state, holder, still_s, tell, seen.said)
 
     async def _examine(
         self, state: str, holder: Holder, still_s: float, tell: Tell, said: set[tuple[int, str]]

@@ -161,8 +161,11 @@ class StateAccess(Way, Protocol):
 class Rescuer(Protocol):
     """Looks after a state while somebody waits for it: finds out whether a silent holder is gone, and acts on it."""
 
-    async def attend(self, state: str, tell: Callable[[Noticed], None]) -> None:
-        """Run until cancelled; break a grant only on evidence, after its state was saved."""
+    async def attend(self, state: str, tell: Callable[[Noticed], None], cannot: Callable[[Exception], None]) -> None:
+        """Run until cancelled; break a grant only on evidence, after its state was saved.
+
+        `cannot` is told why it cannot be done now; it is tried again.
+        """
         ...
 
 

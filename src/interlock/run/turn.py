@@ -136,7 +136,8 @@ class Turn:
         """
         held = self.hold(self.clock.now()) if self.hold is not None else None
         self._check_may_wait(held)
-        attending = asyncio.create_task(self._attend())
+        attend = self.rescuer.attend(self.order.state, self._tell_noticed, self._tell_unattended)
+        attending = asyncio.create_task(attend)
         holding = asyncio.create_task(self._look_at_hold(self.hold, held)) if self.hold is not None else None
         try:
             grant = await self.coordinator.acquire(
@@ -146,22 +147,19 @@ class Turn:
                 on_change=self._say,
             )
         finally:
-            await call_off(attending)
             if holding is not None:
                 holding.cancel()
             if self._preparing is not None:
                 self._preparing.cancel()
+            await call_off(attending)
         self.seat = Seat(ticket=grant.ticket, token=grant.token)
         self.journal.change(token=grant.token, held_at=self.clock.now())
         self.journal.tell(GrantedEntry(token=grant.token))
         return self.seat
 
-    async def _attend(self) -> None:
+    def _tell_unattended(self, error: Exception) -> None:
         """A failure to look after a silent holder costs nothing but time; it is said and the wait goes on."""
-        try:
-            await self.rescuer.attend(self.order.state, self._tell_noticed)
-        except InterlockError as error:
-            self.journal.tell(NoteEntry(text=f"cannot look after the holder: {error}"))
+        self.journal.tell(NoteEntry(text=f"cannot look after the holder: {error}"))
 
     def _tell_noticed(self, noticed: Noticed) -> None:
         entry = RecoveryEntry(verdict=noticed.verdict, token=noticed.token, run=noticed.run, text=noticed.text)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from interlock.coordinator.interface import OnChange
     from interlock.home.interface import Home
     from interlock.lock import Grant, Pause
-    from interlock.recovery.breaker import Breaker, Leftovers
+    from interlock.recovery.breaker import Leftovers
     from interlock.run.surroundings import Seat
 
 
@@ -66,12 +66,14 @@ async def holding(
     named = await asyncio.to_thread(write_hold, home.settings.home, request.ticket)
     try:
         rescuer = Breaker(coordinator=queue, leftovers=leftovers or _own_leftovers(home), clock=home.clock, by=home.me)
-        attending = asyncio.create_task(_attend(rescuer, state))
+        attending = asyncio.create_task(rescuer.attend(state, lambda _: None))
         try:
             grant = await queue.acquire(state, request, timeout_s=home.settings.wait_s, on_change=on_change)
-        finally:
+        except BaseException:
             await call_off(attending)
+            raise
         async with _renewed(home, queue, state, grant) as seat:
+            await call_off(attending)  # Ctrl-C may come meanwhile, and nobody else would give the grant back
             yield seat
     except BaseException:
         await _forget_unless_there(queue, state, request.ticket, named)
@@ -91,12 +93,6 @@ async def _forget_unless_there(queue: Coordinator, state: str, ticket: str, name
         return
     if ticket not in {each.ticket for each in (*lock.holders, *lock.waiters)}:
         named.unlink(missing_ok=True)
-
-
-async def _attend(rescuer: Breaker, state: str) -> None:
-    """Look after a silent holder while we wait; when it cannot be done, the wait goes on as it was."""
-    with suppress(InterlockError):
-        await rescuer.attend(state, lambda _: None)
 
 
 def _own_leftovers(home: Home) -> Leftovers:

@@ -574,7 +574,12 @@ class FakeRescuer:
 
     diary: Diary
 
-    async def attend(self, state: str, tell: Callable[[Noticed], None]) -> None:  # noqa: ARG002
+    async def attend(
+        self,
+        state: str,  # noqa: ARG002
+        tell: Callable[[Noticed], None],  # noqa: ARG002
+        cannot: Callable[[Exception], None],  # noqa: ARG002
+    ) -> None:
         """See `Rescuer.attend`."""
         await self.diary.step("rescuer.attend")
         await asyncio.get_running_loop().create_future()

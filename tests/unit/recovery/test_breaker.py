@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from interlock.coordinator.local import LocalCoordinator
-from interlock.errors import InterlockError, LeaseLost, StateInvalid
+from interlock.errors import BackendUnavailable, LeaseLost, StateInvalid
 from interlock.host import ProcessName
 from interlock.lock import Broken, Grant, Holder, Requested
 from interlock.recovery.breaker import Breaker, Noticed
@@ -41,7 +41,7 @@ class FakeEstate:
 
     def __init__(self) -> None:
         self.names: dict[str, ProcessName] = {"supervisor": dead()}
-        self.failure: InterlockError | None = None
+        self.failure: Exception | None = None
         self.done: list[str] = []
 
     def recorded(self, run: str, ticket: str = "") -> Recorded:  # noqa: ARG002
@@ -68,6 +68,7 @@ class Scene:
         self.coordinator = LocalCoordinator(MemoryRecords(clock=self.clock), self.clock, CountingIds())
         self.leftovers = FakeEstate()
         self.told: list[str] = []
+        self.failed: list[str] = []
         self.breaker = Breaker(coordinator=self.coordinator, leftovers=self.leftovers, clock=self.clock, by="us")
 
     def tell(self, noticed: Noticed) -> None:
@@ -78,9 +79,15 @@ class Scene:
         return await self.coordinator.acquire("s", request, timeout_s=0.0)
 
     async def attend(self, seconds: float) -> None:
-        attending = asyncio.create_task(self.breaker.attend("s", self.tell))
+        attending = self.attending()
         await self.clock.advance(seconds)
         attending.cancel()
+
+    def attending(self) -> asyncio.Task[None]:
+        def cannot(error: Exception) -> None:
+            self.failed.append(str(error))
+
+        return asyncio.create_task(self.breaker.attend("s", self.tell, cannot))
 
     async def holders(self) -> list[str]:
         return [holder.run for holder in (await self.coordinator.view("s")).lock.holders]
@@ -136,6 +143,45 @@ async def test_a_state_that_cannot_be_stored_is_kept_and_the_lock_is_free_all_th
     await scene.attend(LEASE_S * 1.3)
     assert await scene.holders() == []
     assert scene.leftovers.done == ["salvage s", "close r1"]
+
+
+@pytest.mark.promise("P2", "P5")
+async def test_a_holder_that_dies_after_the_store_was_away_is_recovered_by_who_waited_through_that(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise BackendUnavailable("the store is away")
+
+    grant = await scene.hold()
+    attending = scene.attending()
+    for _ in range(2):  # told once for each time that it is away
+        with monkeypatch.context() as outage:
+            outage.setattr(scene.coordinator, "view", away)
+            await scene.clock.advance(LEASE_S)
+        await scene.coordinator.renew("s", ticket=grant.ticket, token=grant.token)
+        await scene.clock.advance(LEASE_S / 2)
+    assert (await scene.holders(), [text.partition(" |")[0] for text in scene.failed]) == (
+        ["r1"],
+        ["the store is away", "the store is away"],
+    )
+    await scene.clock.advance(LEASE_S * 1.3)
+    attending.cancel()
+    assert await scene.holders() == []
+
+
+@pytest.mark.promise("P2", "P3")
+async def test_a_state_for_which_there_was_no_room_is_saved_when_there_is_and_its_lock_kept_until_then(
+    scene: Scene,
+) -> None:
+    await scene.hold()
+    attending = scene.attending()
+    scene.leftovers.failure = OSError(28, "No space left on device")
+    await scene.clock.advance(LEASE_S * 3)
+    assert await scene.holders() == ["r1"]
+    scene.leftovers.failure = None
+    await scene.clock.advance(LEASE_S)
+    attending.cancel()
+    assert (await scene.holders(), scene.leftovers.done[-1], len(scene.failed)) == ([], "close r1", 1)
 
 
 async def test_an_orphaned_terraform_is_asked_to_stop_and_the_lock_waits_for_it(scene: Scene) -> None:

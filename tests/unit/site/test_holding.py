@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from interlock.errors import BackendUnavailable, WaitTimeout
 from interlock.lock import Requested
+from interlock.recovery.breaker import Breaker
 from interlock.settings.values import Settings
 from interlock.site.hold_record import find_hold
 from interlock.site.holding import holding, is_review, settling
@@ -61,6 +63,38 @@ async def test_a_command_whose_server_is_away_at_its_end_leaves_what_shows_that_
     with pytest.raises(ValueError, match="its own"):
         await work("other", ValueError("its own"), goes=False)
     assert [find_hold(tmp_path, seat.ticket) is not None for seat in seats] == [True, False]
+
+
+@pytest.mark.promise("P2")
+async def test_a_grant_is_given_back_though_ctrl_c_comes_before_who_attended_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends late where the answer to a break is slow, and the break gave the state to us."""
+    home, called_off, ends = memory_home(tmp_path), asyncio.Event(), asyncio.Event()
+    other = Requested(ticket="r1", run="r1", who="bob", lease_s=30.0, patience_s=15.0)
+    grant = await home.coordinator.acquire("prod", other, timeout_s=0.0)
+
+    async def attend(*_: object) -> None:
+        await home.coordinator.release("prod", "r1", grant.token)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            called_off.set()
+            await ends.wait()
+
+    async def hold() -> None:
+        async with holding(home, "prod", "state push"):
+            raise AssertionError("it was stopped before")
+
+    monkeypatch.setattr(Breaker, "attend", attend)
+    command = asyncio.create_task(hold())
+    await called_off.wait()
+    held = (await home.coordinator.view("prod")).lock.holders
+    command.cancel()
+    ends.set()
+    await asyncio.wait({command})
+    assert (len(held), command.cancelled()) == (1, True)
+    assert (await home.coordinator.view("prod")).lock.holders == ()
 
 
 async def _is_away(*_: object, **__: object) -> None:
