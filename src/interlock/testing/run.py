@@ -578,10 +578,13 @@ class FakeRescuer:
         self,
         state: str,  # noqa: ARG002
         tell: Callable[[Noticed], None],  # noqa: ARG002
-        cannot: Callable[[Exception], None],  # noqa: ARG002
+        cannot: Callable[[Exception], None],
     ) -> None:
         """See `Rescuer.attend`."""
-        await self.diary.step("rescuer.attend")
+        try:
+            await self.diary.step("rescuer.attend")
+        except InterlockError as error:
+            cannot(error)
         await asyncio.get_running_loop().create_future()
 
 
