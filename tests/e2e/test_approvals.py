@@ -17,6 +17,10 @@ from interlock.run.summary import find_summary
 pytestmark = [pytest.mark.e2e, pytest.mark.on("own")]
 
 ONE = 'resource "terraform_data" "one" { input = "1" }\n'
+GIVEN = """
+variable "what" { default = "nothing" }
+resource "terraform_data" "one" { input = var.what }
+"""
 TWO = ONE + 'resource "terraform_data" "two" { input = "2" }\n'
 
 
@@ -118,6 +122,91 @@ def test_when_the_state_moved_on_an_equal_plan_keeps_the_approval_and_another_as
     assert other.document["approval"] not in {first, second}
     assert standing(desk, second) == "replaced"
     assert set(inputs(desk)) == {"two"}
+
+
+def move_on(desk: Desk) -> None:
+    """Give the state another serial, so that no plan holds any more."""
+    pulled = json.loads(desk.run("state", "pull", "s").out)
+    file = desk.folder / "moved.tfstate"
+    file.write_text(json.dumps({**pulled, "serial": pulled["serial"] + 1}))
+    assert desk.run("state", "push", file, "--state", "s").code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("given", [("-var", "what=asked"), ("-var=what=asked",), ()])
+def test_an_approved_plan_is_not_made_again_without_the_values_that_it_was_made_with(
+    desk: Desk, asking: Path, given: tuple[str, ...]
+) -> None:
+    """Values are not kept. Made without them it did something else, or ended at a flag that nobody typed."""
+    (asking / "main.tf").write_text(GIVEN)
+    first = ask(desk, asking, "--", "-var=what=first")
+    assert approve(desk, first).code == 0
+    assert desk.run("apply", "--run", first).code == 0
+    if not given:
+        desk.environ["TF_VAR_what"] = "asked"
+    request = ask(desk, asking, "--", "-parallelism=3", *given)
+    desk.environ.pop("TF_VAR_what", None)
+    assert approve(desk, request).code == 0
+    move_on(desk)
+    refused = desk.run("apply", "--run", request, "--json")
+    assert refused.code == 21, refused.err
+    error = refused.document["error"]
+    assert "value of variable what" in error["why"]
+    assert f"--run {request} -- -var what=VALUE" in error["next"]
+    assert (standing(desk, request), inputs(desk)) == ("approved", {"one": "first"})
+    applied = desk.run("apply", "--run", request, "--", "-var", "what=asked")
+    assert applied.code == 0, applied.err
+    assert inputs(desk) == {"one": "asked"}
+
+
+@pytest.mark.promise("P8")
+def test_a_lost_plan_is_not_made_again_without_the_values_that_were_typed_for_it(desk: Desk, asking: Path) -> None:
+    async def lose(home: EmbeddedHome) -> None:
+        for one in (await home.approvals.all())[0]:
+            assert one.plan is not None
+            await home.store.blobs.delete(one.plan.blob)
+
+    (asking / "main.tf").write_text(GIVEN)
+    request = ask(desk, asking, "--", "-var", "what=asked")
+    assert approve(desk, request).code == 0
+    desk.ask(lose)
+    refused = desk.run("apply", "--run", request)
+    assert (refused.code, "value of variable what" in refused.err) == (21, True), refused.err
+    applied = desk.run("apply", "--run", request, "--", "-var", "what=asked")
+    assert applied.code == 0, applied.err
+    assert inputs(desk) == {"one": "asked"}
+
+
+@pytest.mark.promise("P8")
+def test_an_approval_is_good_for_its_own_state_alone(desk: Desk, asking: Path) -> None:
+    """Two new states of one configuration have equal plans; who approves the one may have no say in the other."""
+    request = ask(desk, asking)
+    assert approve(desk, request).code == 0
+    other = desk.run("apply", "--run", request, "--state", "other")
+    assert (other.code, "not for state other" in other.err) == (41, True), other.err
+    assert desk.history("other") == []
+    assert standing(desk, request) == "approved"
+
+
+@pytest.mark.promise("P11")
+def test_what_comes_after_a_rejection_names_the_state_that_was_named(desk: Desk, asking: Path) -> None:
+    request = ask(desk, asking)
+    assert desk.run("reject", request, "--reason", "not today").code == 0
+    refused = desk.run("apply", "--run", request)
+    assert f"next   interlock apply {asking} --state s\n" in refused.err
+
+
+@pytest.mark.promise("P11")
+def test_on_another_machine_the_root_is_the_folder_where_the_command_is_typed(desk: Desk, asking: Path) -> None:
+    request = ask(desk, asking)
+    assert approve(desk, request).code == 0
+    checkout = asking.rename(desk.folder / "elsewhere")
+    nowhere = desk.run("apply", "--run", request)
+    assert (nowhere.code, f"--run {request} FOLDER" in nowhere.err) == (3, True), nowhere.err
+    applied = desk.run("apply", "--run", request, cwd=checkout)
+    assert applied.code == 0, applied.err
+    assert inputs(desk) == {"one": "1"}
 
 
 @pytest.mark.slow

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from interlock.compose.homes import at_home
 from interlock.errors import UsageError, command
-from interlock.policy.approval import Approval, check_approved
-from interlock.run.order import MASK, Operation
+from interlock.policy.approval import Approval, KeptPlan, check_approved
+from interlock.run.order import Operation, kept_flags, withheld_variables
+from interlock.site.which import holds_configuration
 
 if TYPE_CHECKING:
     from interlock.operate.ordering import Asked
@@ -37,23 +38,38 @@ def as_approved(asked: Asked, environ: Mapping[str, str]) -> Asked:
             why=f"it is for: {approval.what}",
             fix="repeat that command; it finds its approval itself",
         )
-    directory = asked.directory if asked.directory != Path() else Path(plan.directory)
-    if not directory.is_dir():
-        raise UsageError(
-            f"the root module of {approval.id} is not on this machine",
-            why=f"{plan.directory} is not there",
-            fix=f"{command('apply', '--run', approval.id, 'FOLDER')}    with the folder of {plan.module or 'the root'}",
-        )
-    flags = asked.extra or tuple(flag for flag in plan.flags if MASK not in flag)
     return replace(
         asked,
         operation=Operation(plan.operation),
-        directory=directory,
-        extra=flags,
+        directory=_root_of(approval.id, plan, asked.directory),
+        extra=asked.extra or kept_flags(plan.flags),
+        withheld=withheld_variables(plan.flags, asked.extra),
         state=asked.state or plan.named or None,
         allow_destroy=plan.allow_destroy,
         max_deletes=plan.max_deletes,
         auto_approve=True,
+    )
+
+
+def _root_of(request: str, plan: KeptPlan, named: Path) -> Path:
+    """Return the folder of the root module: the one that was named, else where the plan was made.
+
+    On another machine a checkout is elsewhere: there it is the folder where the command is typed, as for any apply.
+
+    Raises:
+        UsageError: It is not on this machine.
+    """
+    if named != Path():
+        return named
+    made = Path(plan.directory)
+    if made.is_dir():
+        return made
+    if holds_configuration(named):
+        return named
+    raise UsageError(
+        f"the root module of {request} is not on this machine",
+        why=f"{plan.directory} is not there, and no root module is here",
+        fix=f"{command('apply', '--run', request, 'FOLDER')}    with the folder of {plan.module or 'the root'}",
     )
 
 

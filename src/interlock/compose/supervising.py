@@ -668,22 +668,26 @@ async def _with_approved_plan(order: Order, folder: Path) -> Order:
     """Return the order with the plan that waits for, or has, approval; without one when the store has lost it.
 
     Raises:
-        PolicyGate: It is not approved, or is over.
+        PolicyGate: It is not approved, is over, or is for another state.
+        PlanStale: The store has lost it, and a value that it was made with is not given here.
     """
     if not order.approval:
         return order
     from msgspec.structs import replace
 
-    from interlock.policy.approval import check_approved
+    from interlock.policy.approval import check_approved, check_state
     from interlock.run.private_file import open_private
+    from interlock.run.reviewed_plan import check_can_be_made
     from interlock.store.blobs import BlobMissing
 
     async with open_home(settings_of_run(order, os.environ)) as home:
         approval = await home.approvals.get(order.approval)
+        check_state(approval, order.state)
         check_approved(approval, home.clock.now())
         try:
             content = await home.approvals.plan(approval)
         except BlobMissing:  # who kept it was killed before it was stored; an equal one is as good
+            check_can_be_made(order, why="the store has lost it")
             return order
     path = folder / APPROVED_PLAN
     with open_private(path) as file:

@@ -60,6 +60,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     look: Look | None = None
     command: tuple[str, ...] = ()
     approval: str = ""
+    withheld: tuple[str, ...] = ()
 
 
 def make_order(
@@ -187,6 +188,7 @@ def _order(
         else (),
         policies=_policies_for(settings, ref.queue),
         approval=asked.approval,
+        withheld=asked.withheld,
         branch=_branch(environ),
         gate=asked.gate,
         detailed_exitcode=asked.detailed_exitcode,

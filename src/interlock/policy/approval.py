@@ -366,6 +366,25 @@ def check_approved(approval: Approval, now: datetime) -> None:
     )
 
 
+def check_state(approval: Approval, state: str) -> None:
+    """Refuse to act on a request at another state: who approved it may have no say there.
+
+    Two states may have equal plans, as two new ones of one configuration have, so the digest does not tell them apart.
+
+    Raises:
+        PolicyGate: It is for another state.
+    """
+    if approval.state != state:
+        raise PolicyGate(
+            f"{approval.id} is not for state {state}",
+            why=f"approval was asked for state {approval.state}, and is good for no other; nothing was changed",
+            fix=command("approvals", "show", approval.id),
+            rule="approvals",
+            policy=approval.policy,
+            approval=approval.id,
+        )
+
+
 def replaced(approval: Approval, *, by: str) -> Approval:
     """Return a request whose place another one takes; one that is used stays as it is."""
     return approval if approval.used_by or approval.replaced_by else replace(approval, replaced_by=by)
@@ -392,7 +411,8 @@ def next_of(approval: Approval) -> str:
     if approval.replaced_by:
         return command("approvals", "show", approval.replaced_by)
     if approval.plan is not None:
-        return command(approval.plan.operation, approval.plan.directory)
+        named = ("--state", approval.plan.named) if approval.plan.named else ()
+        return command(approval.plan.operation, approval.plan.directory, *named)
     return command("approvals", "ls")
 
 

@@ -12,6 +12,7 @@ from interlock.errors import UsageError, reason_of
 from interlock.policy.policy import Policy
 
 MASK = "(masked)"
+_MASKED = f"={MASK}"
 ORDER_FILE = "order.json"
 """Its file in the run's folder, without what is secret."""
 
@@ -116,6 +117,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         policies: Those of the operator and the repository for this state; the home's own are joined in its store.
         branch: The branch or change whose job this is, as the CI system calls it; empty outside of one.
         approval: The request for approval of which it applies the kept plan; empty for a run of its own.
+        withheld: Variables that were given when that plan was made, whose values were not kept and are not given now.
     """
 
     run: str
@@ -163,6 +165,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     policies: tuple[Policy, ...] = ()
     approval: str = ""
+    withheld: tuple[str, ...] = ()
     branch: str = ""
     server: str = ""
 
@@ -182,16 +185,46 @@ def without_secrets(order: Order) -> Order:
     return msgspec.structs.replace(order, extra=tuple(_masked(order.extra))) if order.extra else order
 
 
-def _masked(flags: tuple[str, ...]) -> Iterator[str]:
+def kept_flags(flags: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the flags that are whole: nothing is left of those whose values `without_secrets` masked."""
+    kept: list[str] = []
+    for word in flags:
+        if not word.endswith(_MASKED):
+            kept.append(word)
+        elif not word.startswith("-"):
+            kept.pop()  # the `-var` before it, which would take the next flag for its value
+    return tuple(kept)
+
+
+def withheld_variables(flags: tuple[str, ...], given: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the names of variables whose values `without_secrets` masked, but for those that other flags give."""
+    here = {key for key, _ in _variables(given)}
+    return tuple(dict.fromkeys(key for key, value in _variables(flags) if value == MASK and key not in here))
+
+
+def _variables(flags: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for name, text in _assignments(flags):
+        key, given, value = text.partition("=")
+        if name == "var" and given:
+            yield key.strip(), value
+
+
+def _assignments(flags: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each flag and what it is given, in one word or in two."""
     before = ""
     for word in flags:
         name, equals, value = word.lstrip("-").partition("=") if word.startswith("-") else (before, "", word)
+        yield name, value
+        before = name if word.startswith("-") and not equals else ""
+
+
+def _masked(flags: tuple[str, ...]) -> Iterator[str]:
+    for word, (name, value) in zip(flags, _assignments(flags), strict=True):
         key, given, text = value.partition("=")
         if given and (name == "var" or (name == "backend-config" and _is_credential(key.strip(), text))):
             yield f"{word[: len(word) - len(value)]}{key}={MASK}"
         else:
             yield word
-        before = name if word.startswith("-") and not equals else ""
 
 
 def _is_credential(name: str, text: str) -> bool:

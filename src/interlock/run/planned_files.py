@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from interlock.errors import PlanStale, PolicyGate
 
@@ -202,6 +202,10 @@ def selected(lock: bytes) -> dict[str, tuple[str, frozenset[str]]] | None:
     return found
 
 
+VARIABLE: Final = "variable "
+"""Before the name of the variable that a difference is about."""
+
+
 # -- variables --------------------------------------------------------------------------------------------------------
 
 
@@ -223,7 +227,7 @@ def find_variable_difference(
             given then and are not given now are its own business then.
     """
     for name in sorted(declared):
-        subject = f"variable {name}"
+        subject = VARIABLE + name
         if name in planned and name in given:
             known = given[name]
             if known is None:

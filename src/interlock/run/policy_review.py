@@ -20,7 +20,7 @@ from interlock.amounts import amount
 from interlock.errors import PolicyGate, command
 from interlock.foreign_text import one_line
 from interlock.instants import span
-from interlock.policy.approval import Approval, KeptPlan, Kind, approvers, how_to_approve
+from interlock.policy.approval import Approval, KeptPlan, Kind, approvers, check_state, how_to_approve
 from interlock.policy.judging import Result, judge, refusal
 from interlock.policy.policy import Policies
 from interlock.policy.reading import zone
@@ -170,10 +170,12 @@ class PolicyReview:
 
         Raises:
             PlanStale: It is for another plan.
-            PolicyGate: It is not approved, or is over.
+            PolicyGate: It is not approved, is over, or is for another state.
         """
         by = self.order.run
-        await self._check_enough(await self.book.get(request))
+        asked = await self.book.get(request)
+        check_state(asked, self.order.state)
+        await self._check_enough(asked)
         approval = await self.book.use(request, by=by, digest=digest, before=self._before_used)
         text = f"approved by {', '.join(approval.approvers)} ({approval.id})"
         self.journal.tell(NoteEntry(text=text))
@@ -285,7 +287,8 @@ class PolicyReview:
 
     def _waits(self, approval: Approval) -> PolicyGate:
         persons = amount(approval.needed, "person")
-        again = "" if self.order.plan_file is None else f"the same {'job' if self.order.job else 'command'} again, or "
+        own = self.order.plan_file is not None and not self.order.approval
+        again = "" if not own else f"the same {'job' if self.order.job else 'command'} again, or "
         return PolicyGate(
             f"the plan for {approval.state} waits for approval",
             why=f"policy {approval.policy} wants {persons}; the plan is kept, the lock given back, nothing was changed",

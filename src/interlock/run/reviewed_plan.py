@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from interlock.bounded import read_json
-from interlock.errors import UsageError, command, reason_of
+from interlock.errors import PlanStale, UsageError, command, reason_of
 from interlock.run import plan_comparison
 from interlock.run.binary import Binary, tool_of
 from interlock.run.encrypted_plan import (
@@ -25,13 +25,14 @@ from interlock.run.encrypted_plan import (
 )
 from interlock.run.entries import NoteEntry, SavedPlanEntry
 from interlock.run.order import Operation, Order
-from interlock.run.planned_files import Difference, check_digest, check_same, digest_of
+from interlock.run.planned_files import VARIABLE, Difference, check_digest, check_same, digest_of
 from interlock.run.planned_for import (
     Label,
     check_label,
     check_place,
     check_targets,
     in_one_form,
+    read_planned_configuration,
     read_planned_for,
     with_label,
     with_override,
@@ -165,6 +166,56 @@ def check_values(
         plan_comparison.find_other_value(planned, workspace, flags=order.extra, environ=environ, vouched=True),
         order,
         journal,
+    )
+
+
+def check_can_be_made_again(
+    plan: bytes, order: Order, workspace: Workspace, binary: Binary, *, environ: Mapping[str, str], why: str
+) -> None:
+    """Refuse to make an approved plan again without a value that it was made with: it would do something else.
+
+    Args:
+        plan: The one that was approved.
+        order: The run that is to apply it.
+        workspace: Where it works.
+        binary: What would run it.
+        environ: The environment of Terraform.
+        why: Why it does not hold any more.
+
+    Raises:
+        PlanStale: Nothing here gives one.
+    """
+    if is_encrypted_plan(plan):  # its values are Terraform's to read, and with defaults among them
+        check_can_be_made(order, why=why)
+        return
+    found = plan_comparison.find_other_value(
+        read_planned_configuration(plan, without=OVERRIDE_NAME).variables,
+        workspace,
+        flags=order.extra,
+        environ=environ,
+        vouched=False,
+        tool=tool_of(binary.name),
+    )
+    if found is not None:
+        raise _not_made_again(order, found.subject.removeprefix(VARIABLE), why)
+
+
+def check_can_be_made(order: Order, *, why: str) -> None:
+    """Refuse to make an approved plan again without a value that was typed for it, where there is no plan to look at.
+
+    Raises:
+        PlanStale: Nothing here gives one.
+    """
+    if order.withheld:
+        raise _not_made_again(order, order.withheld[0], why)
+
+
+def _not_made_again(order: Order, variable: str, why: str) -> PlanStale:
+    again = command("apply", order.directory, "--run", order.approval, "--", "-var", f"{variable}=VALUE")
+    return PlanStale(
+        "the approved plan does not hold any more, and was not made again",
+        why=f"{why}; it was made with a value of variable {variable}, which is not kept with it and is not given here",
+        fix=f"{again}    with the value that it was made with, and the other flags",
     )
 
 

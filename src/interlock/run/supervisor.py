@@ -659,19 +659,28 @@ class Supervisor:
         """Read the saved plan. One that persons approved is made again when the state has moved on.
 
         Raises:
-            PlanStale: It was a person's own, or was made from other files.
+            PlanStale: It was a person's own, or was made from other files, or with values that nothing here gives.
         """
         try:
             return await self._read_saved(path)
         except PlanStale as error:
             if not self._order.approval:
                 raise
+            await self._check_can_be_made_again(why=error.why)
             self._journal.tell(
                 NoteEntry(text=f"the approved plan does not hold any more ({error.why}): planning again")
             )
         self._saved = b""
         self._order = msgspec.structs.replace(self._order, plan_file=None, plan_digest=None)
         return await self._plan(path)
+
+    async def _check_can_be_made_again(self, *, why: str) -> None:
+        from interlock.run.reviewed_plan import check_can_be_made_again
+
+        place, environ = self._workspace, self._commands.environ
+        await asyncio.to_thread(
+            check_can_be_made_again, self._saved, self._order, place, self._binary, environ=environ, why=why
+        )
 
     async def _have_approved(self, policies: PolicyReview, path: Path, facts: PlanFacts) -> None:
         """Go on with what persons approved, or keep the plan and end: nothing is held while they decide.

@@ -1,4 +1,4 @@
-from interlock.run.order import Operation, Order, decode, encode, without_secrets
+from interlock.run.order import Operation, Order, decode, encode, kept_flags, withheld_variables, without_secrets
 
 
 def order(*extra: str) -> Order:
@@ -30,3 +30,20 @@ def test_credentials_of_a_backend_are_masked_and_its_place_is_not() -> None:
 def test_other_flags_stay_as_they_are() -> None:
     flags = ("-target=module.a", "-var-file=secret=1.tfvars", "-parallelism=3", "-refresh=false")
     assert without_secrets(order(*flags)).extra == flags
+
+
+def test_of_masked_flags_nothing_is_left_also_where_they_were_two_words() -> None:
+    masked = without_secrets(order("-var", "a=1", "-refresh=false", "-var=b=2", "-backend-config", "secret_key=hush"))
+    assert kept_flags(masked.extra) == ("-refresh=false",)
+    assert kept_flags(("-target", "module.a", "-var-file", "x.tfvars")) == (
+        "-target",
+        "module.a",
+        "-var-file",
+        "x.tfvars",
+    )
+
+
+def test_what_is_withheld_is_named_once_and_not_when_it_is_given_again() -> None:
+    masked = without_secrets(order("-var", "a=1", "--var=b=2", "-var=a=3", "-backend-config=secret_key=hush")).extra
+    assert withheld_variables(masked) == ("a", "b")
+    assert withheld_variables(masked, ("-var", "b=4", "-target=a")) == ("a",)

@@ -47,6 +47,7 @@ def signed(said: str, caller: Caller) -> str:
     """Return who acts: what the client says of itself, and behind it whose token it showed."""
     mark = f"({caller.key})"
     name = caller.who if caller.who.endswith(mark) else f"{caller.who} {mark}"
+    said = said.removesuffix(name).removesuffix(" as ")  # as a run's record has it, which its recovery says again
     return f"{said[:_SAID_MAX]} as {name}"[-TEXT_MAX:] if said else name[-TEXT_MAX:]
 
 

@@ -70,6 +70,13 @@ def lock() -> Lock:
     return told(told(NEW_LOCK, ANNA, asks("held")), ANNA, asks("waiting"))
 
 
+def test_who_acts_for_their_own_record_is_named_once_and_for_anothers_after_them() -> None:
+    recorded = signed("anna@laptop", ANNA)
+    assert (recorded, signed(recorded, ANNA)) == ("anna@laptop as token (a)", recorded)
+    assert signed(recorded, BOB) == "anna@laptop as token (a) as token (b)"
+    assert signed(signed("", ANNA), ANNA) == "token (a)"
+
+
 def test_the_tokens_own_name_stands_behind_what_the_client_says(lock: Lock) -> None:
     assert lock.holders[0].who == "anna@laptop as token (a)"
     assert is_of(lock.holders[0].who, ANNA)
