@@ -35,7 +35,7 @@ NO_COMMANDS = frozenset({"interlock lock acquire"})
 
 # What a person must choose themselves. A state, a folder, a run, a lock or a version is known when the hint is made.
 CHOSEN = frozenset({"FILE", "FOLDER", "REGION"})
-CHOSEN_AFTER = {"NAME": {"--bucket", "--table"}, "TEXT": {"--reason"}}
+CHOSEN_AFTER = {"NAME": {"--bucket", "--person", "--table"}, "TEXT": {"--reason"}}
 _PLACEHOLDER = re.compile(r"[A-Z][A-Z_]+\Z")
 _COMMAND = re.compile(r"(?<![\w/=-])interlock (?=-?-?[a-z])")
 # Where a command ends in a sentence: a wide gap, punctuation with what follows it, a pipe. Never within quotes.

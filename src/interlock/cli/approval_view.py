@@ -17,7 +17,7 @@ def standing_line(approval: Approval, now: datetime) -> str:
     """Return what a request is now, and how many approved it."""
     from interlock.policy.approval import standing
 
-    count = f"{len(approval.approvers)} of {approval.needed}"
+    count = f"{approval.approved} of {approval.needed}"
     return f"{standing(approval, now).value}: {count} (policy {approval.policy})"
 
 

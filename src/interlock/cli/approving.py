@@ -111,13 +111,13 @@ async def _found(run: str) -> tuple[Approval, datetime]:
 def _row(approval: Approval, now: datetime) -> tuple[str, ...]:
     from interlock.policy.approval import standing
 
-    count = f"{len(approval.approvers)}/{approval.needed}"
+    count = f"{approval.approved}/{approval.needed}"
     return (approval.id, approval.state, approval.what, approval.asked_by, count, standing(approval, now).value)
 
 
 def _tell(approval: Approval, now: datetime) -> None:
     from interlock.cli.approval_view import decision_lines, standing_line
-    from interlock.policy.approval import Standing, standing, why_over
+    from interlock.policy.approval import Standing, doubt_of, standing, why_over
 
     current = standing(approval, now)
     view.say(f"{approval.id}: {approval.what}")
@@ -132,6 +132,8 @@ def _tell(approval: Approval, now: datetime) -> None:
         view.say(f"  began by  {approval.ordered_by}")
     for heading, text in decision_lines(approval, now):
         view.say(f"  {heading:9} {text}")
+    if current is Standing.WAITING and (doubt := doubt_of(approval)):
+        view.note(doubt)
     if current not in {Standing.WAITING, Standing.APPROVED}:
         view.note(why_over(approval, current))
     elif approval.plan is not None:
@@ -139,7 +141,7 @@ def _tell(approval: Approval, now: datetime) -> None:
 
 
 def _tell_decided(approval: Approval, now: datetime) -> None:
-    from interlock.policy.approval import Standing, standing
+    from interlock.policy.approval import Standing, doubt_of, standing
 
     match standing(approval, now):
         case Standing.APPROVED if approval.plan is not None:
@@ -148,6 +150,8 @@ def _tell_decided(approval: Approval, now: datetime) -> None:
         case Standing.APPROVED:
             view.say(f"{approval.id} is approved; repeat the command: {approval.what}")
         case Standing.WAITING:
-            view.say(f"{approval.id} has {len(approval.approvers)} of {amount(approval.needed, 'approval')}")
+            view.say(f"{approval.id} has {approval.approved} of {amount(approval.needed, 'approval')}")
+            if doubt := doubt_of(approval):
+                view.note(doubt)
         case other:
             view.say(f"{approval.id} is {other.value}")

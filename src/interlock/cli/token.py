@@ -45,6 +45,15 @@ def create(
         str | None, typer.Option("--expires", metavar="DURATION", help="When it ends, such as 90d; never by default.")
     ] = None,
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Who or what it is for.")] = "",
+    person: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--person",
+            metavar="NAME",
+            help="Whose it is: a name, or an account such as github:583231; again for another account of theirs. "
+            "Only a known person can approve.",
+        ),
+    ] = None,
     store: Store = None,
     json: Json = False,
 ) -> None:
@@ -54,7 +63,9 @@ def create(
     from interlock.settings.values import parse_duration
 
     lifetime_s = None if expires is None else parse_duration(expires)
-    token, text = asyncio.run(run(store, Role(role.value), states=states, note=note, lifetime_s=lifetime_s))
+    token, text = asyncio.run(
+        run(store, Role(role.value), states=states, note=note, lifetime_s=lifetime_s, person=person or ())
+    )
     view.emit({"token": text, **_values(token)}, json=json, human=lambda: _tell(text, token))
 
 
@@ -67,7 +78,7 @@ def list_(*, store: Store = None, json: Json = False) -> None:
     tokens = listed.tokens
     for each in listed.unreadable:
         view.note(f"token {each[:40]!a} cannot be read; it lets nobody in")
-    headings = ("ID", "ROLE", "STATES", "NOTE", "EXPIRES", "LAST USED", "REVOKED")
+    headings = ("ID", "ROLE", "STATES", "PERSON", "NOTE", "EXPIRES", "LAST USED", "REVOKED")
     view.emit(
         {"tokens": [_values(token) for token in tokens], "unreadable": listed.unreadable},
         json=json,
@@ -98,7 +109,7 @@ def _tell(text: str, token: TokenTold) -> None:
 def _row(token: TokenTold) -> tuple[str, ...]:
     instants = (token.expires_at, token.used_at, token.revoked_at)
     shown = ["" if at is None else view.instant(at) for at in instants]
-    return (token.id, token.role.value, token.states, token.note, *shown)
+    return (token.id, token.role.value, token.states, ", ".join(token.person), token.note, *shown)
 
 
 def _values(token: TokenTold) -> dict[str, object]:
@@ -107,6 +118,7 @@ def _values(token: TokenTold) -> dict[str, object]:
         "role": token.role.value,
         "states": token.states,
         "note": token.note,
+        "person": token.person,
         "made_by": token.made_by,
         "made_at": token.made_at,
         "expires_at": token.expires_at,

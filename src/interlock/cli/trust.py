@@ -54,6 +54,14 @@ def add(
     algorithm: Annotated[
         list[str] | None, typer.Option("--algorithm", metavar="NAME", help="What it signs with; RS256 by default.")
     ] = None,
+    account: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--account",
+            metavar="ACCOUNT",
+            help="Another account of the one person whom the rule names, such as github:583231; again for another.",
+        ),
+    ] = None,
     store: Store = None,
     json: Json = False,
 ) -> None:
@@ -61,7 +69,7 @@ def add(
     from interlock.compose.trust import add as run
     from interlock.rights import Role
     from interlock.server.identity.platforms import PLATFORMS, Platform
-    from interlock.server.identity.rules import Issuer, TrustRule
+    from interlock.server.identity.rules import Issuer, TrustRule, of_accounts
 
     chosen = Platform(platform.value)
     facts = PLATFORMS[chosen]
@@ -78,7 +86,7 @@ def add(
         role=Role(role.value),
         states=states,
     )
-    added, warnings = asyncio.run(run(store, asked))
+    added, warnings = asyncio.run(run(store, of_accounts(asked, account or ())))
     for warning in warnings:
         view.note(warning)
     human = f"trust rule {added.name}: {_short(added)} may be {added.role.value} of {added.states}"
@@ -156,6 +164,7 @@ def _values(rule: TrustRule) -> dict[str, object]:
         "claims": rule.claims,
         "role": rule.role.value,
         "states": rule.states,
+        "accounts": rule.accounts,
         "made_by": rule.made_by,
         "made_at": rule.made_at,
     }

@@ -83,11 +83,11 @@ def _breaker(home: EmbeddedHome, environ: Mapping[str, str], watch_s: float) -> 
 
     async def break_(state: str, caller: Caller) -> str:
         from interlock.operate.unlock import Asked, open_own_case
-        from interlock.rights.callers import account_of, person_of
+        from interlock.rights.callers import party_of, person_of
 
         job = await _job_of_holder(home, state)
-        asked, who, account = Asked(job=job, window_s=watch_s), person_of(caller), account_of(caller)
-        async with open_own_case(state, asked, home, environ, by=who, account=account) as case:
+        asked, who, party = Asked(job=job, window_s=watch_s), person_of(caller), party_of(caller)
+        async with open_own_case(state, asked, home, environ, by=who, party=party) as case:
             await case.examine()
             return (await case.break_(None)).text
 
@@ -99,13 +99,13 @@ def _agreeing(home: EmbeddedHome) -> Agree:
 
     async def agree(state: str, new: NewVersion, caller: Caller) -> None:
         from interlock.policy.approval import Kind
-        from interlock.rights.callers import account_of, person_of
+        from interlock.rights.callers import party_of, person_of
         from interlock.site.second_person import have_second_person
 
         exact = ("cloud-push", new.serial, new.lineage, new.md5)
         what = f"push a state of serial {new.serial} (md5 {new.md5[:12]}) to {state} by force"
-        who, account = person_of(caller), account_of(caller)
-        await have_second_person(home, state, Kind.RESTORE, exact=exact, what=what, by=who, account=account)
+        who, party = person_of(caller), party_of(caller)
+        await have_second_person(home, state, Kind.RESTORE, exact=exact, what=what, by=who, party=party)
 
     return agree
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +12,7 @@ import msgspec
 from interlock.compose.homes import at_home, settings_here
 from interlock.errors import BackendUnavailable, UsageError, command
 from interlock.home.embedded import open_home
+from interlock.persons import Party, machine_account
 from interlock.rights import Role
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ async def _book(store: str | None, environ: Mapping[str, str]) -> AsyncIterator[
 
 
 async def create(
-    store: str | None, role: Role, *, states: str, note: str, lifetime_s: float | None
+    store: str | None, role: Role, *, states: str, note: str, lifetime_s: float | None, person: Sequence[str] = ()
 ) -> tuple[TokenTold, str]:
     """Make a token; return it and its whole text, which is told this once.
 
@@ -52,7 +53,7 @@ async def create(
     """
     from interlock.server.identity.endpoints import TokenMade, TokenWanted, made_token, told_token
 
-    wanted = TokenWanted(role=role, states=states, note=note, lasts_s=lifetime_s)
+    wanted = TokenWanted(role=role, states=states, note=note, lasts_s=lifetime_s, person=list(person))
     if is_at_server(store, os.environ):
         async with at_server(os.environ) as line:
             # Once: a token whose answer was lost is one that nobody knows; a second one would hide it.
@@ -64,7 +65,8 @@ async def create(
                 raise _perhaps_made(error) from error
             return made.about, made.token
     async with _book(store, os.environ) as (book, home):
-        token, text = await made_token(book, home.audit, wanted, by=home.me)
+        made_with = Party(accounts=(machine_account(home.person),))
+        token, text = await made_token(book, home.audit, wanted, by=home.me, made_with=made_with)
         return told_token(token), text.whole()
 
 

@@ -45,6 +45,7 @@ async def add(store: str | None, rule: TrustRule) -> tuple[TrustRule, tuple[str,
             claims={name: list(values) for name, values in rule.claims.items()},
             role=rule.role,
             states=rule.states,
+            accounts=list(rule.accounts),
         )
         async with at_server(os.environ) as line:
             # Once: repeated, a rule that was added would be refused as one that is there already.

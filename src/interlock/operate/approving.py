@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from interlock.home.interface import Home
+    from interlock.persons import Party
 
 _ACTIONS = {Verdict.APPROVE: "approved", Verdict.REJECT: "rejected"}
 
@@ -23,6 +24,7 @@ async def decide(  # noqa: PLR0913 - what a decision is made of
     reason: str,
     who: str = "",
     account: str = "",
+    party: Party | None = None,
     via: str = "cli",
     digest: str = "",
 ) -> Approval:
@@ -35,16 +37,17 @@ async def decide(  # noqa: PLR0913 - what a decision is made of
         reason: Theirs.
         who: Who decides; by default the person of the home. Whoever calls this for others has proven who they are.
         account: Theirs at a code host; see `Decision.account`.
+        party: See `Decision.party`.
         via: From where: `cli`, `api`, an address.
         digest: The digest that they saw, or its beginning; empty when they named none.
 
     Raises:
         UsageError: There is no such request, it is over, or the reason is missing.
-        PolicyGate: They ordered it, and another person must approve.
+        PolicyGate: They ordered it, or it is not known who they are, and another person must approve.
     """
     who = who or home.person
     now = home.clock.now()
-    decision = Decision(who=who, verdict=verdict, reason=reason.strip(), at=now, via=via, account=account)
+    decision = Decision(who=who, verdict=verdict, reason=reason.strip(), at=now, via=via, account=account, party=party)
 
     async def before(after: Approval, _version: int) -> None:
         facts = {"request": name, "digest": after.digest, "reason": decision.reason, "via": via, "what": after.what}
@@ -83,6 +86,7 @@ def as_document(approval: Approval, now: datetime) -> dict[str, object]:
         "expires_at": approval.expires_at,
         "needed": approval.needed,
         "approvers": list(approval.approvers),
+        "approved": approval.approved,
         "own_approval": approval.own_approval,
         "policy": approval.policy,
         "job": approval.job or None,

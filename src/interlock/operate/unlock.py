@@ -25,6 +25,7 @@ from interlock.home.interface import Home
 from interlock.lock import Holder
 from interlock.operate.places import places_beside
 from interlock.operate.runs import is_abandoned, recorded_at_server
+from interlock.persons import Party
 from interlock.policy.approval import Kind
 from interlock.recovery import Conclusion, Evidence, Says, Verdict, judge
 from interlock.recovery.terraform_lock import Inquiry, Judged, Override, break_lock, check_may_break, examine
@@ -173,7 +174,7 @@ async def open_case(text: str, asked: Asked, home: Home, environ: Mapping[str, s
 
 @asynccontextmanager
 async def open_own_case(
-    state: str, asked: Asked, home: Home, environ: Mapping[str, str], *, by: str, account: str = ""
+    state: str, asked: Asked, home: Home, environ: Mapping[str, str], *, by: str, party: Party | None = None
 ) -> AsyncIterator[Case]:
     """Open the lock of a state that is kept here, by its name and nothing else: a server has no folders to look at.
 
@@ -183,7 +184,7 @@ async def open_own_case(
         home: Where it is kept, and decisions are written down.
         environ: Says where CI systems are.
         by: Who asks, for the record.
-        account: Theirs, where it is known.
+        party: Who is behind their credentials.
     """
     ref = own_ref(state)
     async with open_site(ref, home, state) as site:
@@ -196,7 +197,7 @@ async def open_own_case(
             log=home.audit,
             plan=await plan_hint(ref, home),
             by=by,
-            account=account,
+            party=party,
         )
         yield await _case(question)
 
@@ -214,7 +215,7 @@ class _Question:
         log: Where decisions are written down.
         plan: The command that plans the state; see `plan_hint`.
         by: Who asks, for the record; empty for whoever runs this.
-        account: Theirs, where it is known.
+        party: Who is behind their credentials.
     """
 
     subject: str
@@ -225,7 +226,7 @@ class _Question:
     log: Audit
     plan: str
     by: str = ""
-    account: str = ""
+    party: Party | None = None
 
     @property
     def actor(self) -> str:
@@ -257,7 +258,7 @@ class _Question:
         what = f"break the lock of {self.ref.queue} ({named}){f', without proof: {reason}' if reason else ''}"
         exact = (*exact, reason)
         await have_second_person(
-            self.home, self.ref.queue, Kind.FORCE_UNLOCK, exact=exact, what=what, by=self.by, account=self.account
+            self.home, self.ref.queue, Kind.FORCE_UNLOCK, exact=exact, what=what, by=self.by, party=self.party
         )
 
     @property

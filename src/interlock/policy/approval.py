@@ -5,10 +5,12 @@ for. So an approval says yes to that, never to a name. What is to be done otherw
 
 The rules, in the order in which they are asked:
 - one that was used, replaced by another request, rejected, or is too old, is over; nothing brings it back;
-- whoever asked does not count among those who approve, unless each policy that asks for approval says so;
+- whoever asked does not count among those who approve, unless each policy that asks for approval says so, and then
+  only those count of whom it is known who they are;
 - each person counts once; a rejection by anybody ends it, also after enough have approved, as long as it is not used;
-- one person may have a token of the server and an account at a code host: approvals of the two kinds are not added up,
-  and an account approves only where it is known which account ordered the run;
+- who is the same person, and how many there are at least, is decided in `interlock.persons`: where one who approves
+  may be the one who asked, one more must;
+- an account of a code host approves only where it is known which account ordered the run;
 - it is used once: the swap that writes `used_by` comes before anything is changed, so one who is killed after it has
   used it up, and nobody can apply twice on one approval.
 """
@@ -25,13 +27,25 @@ from msgspec.structs import replace
 from interlock.bounded import decode_json
 from interlock.errors import PlanStale, PolicyGate, StateInvalid, UsageError, command, reason_of
 from interlock.instants import Instant, spelled
+from interlock.persons import (
+    CODE_HOSTS,
+    Count,
+    Likeness,
+    Party,
+    count_all,
+    count_others,
+    kind_of,
+    likeness,
+    machine_account,
+)
 
 SCHEMA = 1
 ACCOUNT_SCHEMA = 2
 """Of a request that names the account behind the run: a release that knows nothing of it would forget it."""
+PARTY_SCHEMA = 3
+"""Of a request that says who is behind the credentials: a release that knows nothing of it would take tokens for
+persons."""
 REASON_MAX = 1000
-PERSON = "person"
-"""Where accounts of people are who log in at the server."""
 COMMENT_PREFIX = "/interlock"
 DIGEST_SHOWN = 16
 """Digits of a digest that a comment names at least: nobody finds another plan with the same."""
@@ -81,7 +95,8 @@ class Decision(Struct, frozen=True, kw_only=True):
         at: When.
         via: From where: `cli`, `api`, and the address where it is known; of a comment its address.
         account: Of the person, where one is known: at a code host, as `github:583231`, or where they log in, as
-            `person:SUB`. Names can be changed, and become another's, and each login has a token of its own; this stays.
+            `person:SUB ISSUER`. Names can be changed, and become another's; this stays.
+        party: Who is behind their credentials; None in a home without tokens, and in a record of an earlier release.
     """
 
     who: str
@@ -90,17 +105,18 @@ class Decision(Struct, frozen=True, kw_only=True):
     at: Instant
     via: str = ""
     account: str = ""
+    party: Party | None = None
 
     @property
-    def person(self) -> str:
-        """By which the same person is known again."""
-        return self.account or self.who
+    def behind(self) -> Party:
+        """Who is behind it."""
+        return _behind(self.party, self.account, self.who)
 
     @property
     def host(self) -> str:
-        """The code host of the account; empty for whoever has a token of the server, as one who logs in has."""
-        host = host_of(self.account)
-        return "" if host == PERSON else host
+        """The code host where they commented; empty for whoever has a token of the server."""
+        host = kind_of(self.account)
+        return host if host in CODE_HOSTS else ""
 
 
 class KeptPlan(Struct, frozen=True, kw_only=True):
@@ -155,6 +171,7 @@ class Approval(Struct, frozen=True, kw_only=True):
         replaced_by: The request that took its place, since something else is to be done now; empty for none.
         ordered_by: The account of whoever asks, where one is known: that of a code host which began the CI job, as its
             identity token names it, or of the person who logged in.
+        asker: Who is behind the credentials of whoever asks; None as for `Decision.party`.
         comments_on: The code host where a comment on a pull request can decide it; empty for none.
         schema: Version of this record's format.
     """
@@ -178,44 +195,64 @@ class Approval(Struct, frozen=True, kw_only=True):
     used_at: Instant | None = None
     replaced_by: str = ""
     ordered_by: str = ""
+    asker: Party | None = None
     comments_on: str = ""
     schema: int = SCHEMA
 
     @property
+    def behind(self) -> Party:
+        """Who is behind it."""
+        return _behind(self.asker, self.ordered_by, self.asked_by)
+
+    @property
     def approvers(self) -> tuple[str, ...]:
-        """Who approves it and counts, each once."""
+        """Who approves it and is counted, each once."""
         return approvers(self, own=self.own_approval)
 
+    @property
+    def approved(self) -> int:
+        """How many persons approve it, at the very least."""
+        return count_of(self, own=self.own_approval).persons
 
-def approvers(approval: Approval, *, own: bool) -> tuple[str, ...]:
-    """Return who approves a request and counts, each once.
 
-    Of those with an account at a code host and those with a token of the server, whichever are more: somebody who has
-    both is in each of the two, and would be two persons.
+def count_of(approval: Approval, *, own: bool) -> Count:
+    """Return how many persons approve a request.
 
     Args:
         approval: The request.
         own: Whether the one who asks counts.
     """
-    kinds: dict[str, dict[str, str]] = {}
-    for one in approval.decisions:
-        if one.verdict is Verdict.APPROVE and (own or not _is_own(approval, one)):
-            kinds.setdefault(one.host, {}).setdefault(one.person, one.who)
-    return tuple(max(kinds.values(), key=len, default={}).values())
+    parties = [one.behind for one in _yes(approval)]
+    return count_all(parties) if own else count_others(approval.behind, parties)
 
 
-def of_account(approval: Approval, account: str) -> Approval:
-    """Return a request that says which account asks; empty for none known."""
-    return replace(approval, ordered_by=account, schema=ACCOUNT_SCHEMA if account else SCHEMA)
+def approvers(approval: Approval, *, own: bool) -> tuple[str, ...]:
+    """Return who is counted for it, each once; see `count_of`."""
+    yes = _yes(approval)
+    return tuple(yes[place].who for place in count_of(approval, own=own).speakers)
 
 
-def host_of(account: str) -> str:
-    """Return where an account is: `github` of `github:583231`."""
-    return account.partition(":")[0]
+def doubt_of(approval: Approval) -> str:
+    """Return why more persons must approve than have been named; empty where it is clear who is who."""
+    if not count_of(approval, own=approval.own_approval).is_doubtful:
+        return ""
+    asker = approval.ordered_by or approval.asked_by
+    return f"one of those who approve may be who asked ({asker}): Interlock cannot tell, so one more person approves"
 
 
-def _is_own(approval: Approval, decision: Decision) -> bool:
-    return decision.who == approval.asked_by or (bool(decision.account) and decision.account == approval.ordered_by)
+def of_party(approval: Approval, party: Party | None) -> Approval:
+    """Return a request that says who asks; None in a home without tokens."""
+    account = party.accounts[0] if party is not None and party.accounts else ""
+    return replace(approval, ordered_by=account, asker=party, schema=SCHEMA if party is None else PARTY_SCHEMA)
+
+
+def _yes(approval: Approval) -> list[Decision]:
+    return [one for one in approval.decisions if one.verdict is Verdict.APPROVE]
+
+
+def _behind(party: Party | None, account: str, who: str) -> Party:
+    """Return who is behind a request or a decision; of a home without tokens the account of its machine."""
+    return party if party is not None else Party(accounts=(account or machine_account(who),))
 
 
 def standing(approval: Approval, now: datetime) -> Standing:
@@ -228,7 +265,7 @@ def standing(approval: Approval, now: datetime) -> Standing:
         return Standing.REJECTED
     if approval.expires_at <= now:
         return Standing.EXPIRED
-    return Standing.APPROVED if len(approval.approvers) >= approval.needed else Standing.WAITING
+    return Standing.APPROVED if approval.approved >= approval.needed else Standing.WAITING
 
 
 def decided(approval: Approval, decision: Decision, *, digest: str = "") -> Approval:
@@ -241,7 +278,7 @@ def decided(approval: Approval, decision: Decision, *, digest: str = "") -> Appr
 
     Raises:
         UsageError: It is over, the reason is missing or too long, or they saw something else.
-        PolicyGate: They ordered it, and another person must approve.
+        PolicyGate: They ordered it, or it is not known who they are, and another person must approve.
     """
     _check_reason(decision.reason)
     if digest and not _bare(approval.digest).startswith(_bare(digest)):
@@ -258,15 +295,23 @@ def decided(approval: Approval, decision: Decision, *, digest: str = "") -> Appr
     if decision.verdict is Verdict.APPROVE:
         if not approval.own_approval:
             _check_other_person(approval, decision)
-        if any(decision.person == one.person for one in approval.decisions if one.verdict is Verdict.APPROVE):
+        if any(_is_repeated(decision, one) for one in _yes(approval)):
             return approval
     if len(approval.decisions) >= DECISIONS_MAX:
         raise UsageError(f"request {approval.id} has {DECISIONS_MAX} decisions already", fix=next_of(approval))
-    return replace(approval, decisions=(*approval.decisions, decision))
+    schema = approval.schema if decision.party is None else PARTY_SCHEMA
+    return replace(approval, decisions=(*approval.decisions, decision), schema=schema)
+
+
+def _is_repeated(decision: Decision, earlier: Decision) -> bool:
+    """Say whether somebody said so before; of whom nobody knows who they are, with the same token."""
+    if decision.behind.is_known and earlier.behind.is_known:
+        return set(decision.behind.accounts) <= set(earlier.behind.accounts)
+    return decision.who == earlier.who
 
 
 def _check_other_person(approval: Approval, decision: Decision) -> None:
-    if decision.host and host_of(approval.ordered_by) != decision.host:
+    if decision.host and not _is_known_at(decision.host, approval.behind):
         raise _not_approved_by(
             approval,
             decision,
@@ -274,13 +319,43 @@ def _check_other_person(approval: Approval, decision: Decision) -> None:
             "another person",
             how_to_approve(replace(approval, comments_on="")),
         )
-    if _is_own(approval, decision):
+    if not decision.behind.is_known:
         raise _not_approved_by(
             approval,
             decision,
-            f"they asked for it, and policy {approval.policy} wants another person",
+            f"their token names no person, and policy {approval.policy} wants another person",
+            f"{command('login')}    or an administrator types: {_token_of_person(approval)}",
+        )
+    why = _why_same(approval, decision)
+    if why:
+        raise _not_approved_by(
+            approval,
+            decision,
+            f"{why}, and policy {approval.policy} wants another person",
             f"{command('approvals', 'show', approval.id)}    then another person approves it",
         )
+
+
+def _is_known_at(host: str, party: Party) -> bool:
+    return any(kind_of(each) == host for each in party.accounts)
+
+
+def _why_same(approval: Approval, decision: Decision) -> str:
+    """Return why somebody is no other person than who asked; empty when they are, or may be."""
+    asker, party = approval.behind, decision.behind
+    match likeness(asker, party):
+        case Likeness.SAME:
+            return "they asked for it"
+        case Likeness.MADE_BY if set(asker.accounts).isdisjoint(party.makers):
+            return "they made the token that asked for it"
+        case Likeness.MADE_BY:
+            return "whoever asked made their token"
+        case Likeness.OTHER | Likeness.UNKNOWN:
+            return ""
+
+
+def _token_of_person(approval: Approval) -> str:
+    return command("token", "create", "--role", "operator", "--states", approval.state, "--person", "NAME")
 
 
 def _not_approved_by(approval: Approval, decision: Decision, why: str, fix: str) -> PolicyGate:
@@ -347,10 +422,11 @@ def check_approved(approval: Approval, now: datetime) -> None:
     if current is Standing.APPROVED:
         return
     if current is Standing.WAITING:
-        missing = approval.needed - len(approval.approvers)
+        missing, doubt = approval.needed - approval.approved, doubt_of(approval)
+        said = f"policy {approval.policy} wants {approval.needed}, {missing} missing"
         raise PolicyGate(
             f"{approval.id} waits for approval",
-            why=f"policy {approval.policy} wants {approval.needed}, {missing} missing; nothing was changed",
+            why=f"{said}{f'; {doubt}' if doubt else ''}; nothing was changed",
             fix=how_to_approve(approval),
             rule="approvals",
             policy=approval.policy,
@@ -449,7 +525,7 @@ def decode(data: bytes, name: str) -> Approval:
         approval = decode_json(data, type=Approval)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StateInvalid(what, why=reason_of(error), fix=command("approvals", "ls")) from error
-    if approval.schema > ACCOUNT_SCHEMA:
+    if approval.schema > PARTY_SCHEMA:
         raise StateInvalid(what, why="a newer Interlock wrote it", fix="update Interlock")
     if approval.id != name:
         raise StateInvalid(what, why="it says that it is another one", fix=command("approvals", "ls"))

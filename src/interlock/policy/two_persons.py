@@ -13,7 +13,8 @@ from datetime import datetime
 import msgspec
 
 from interlock.instants import span
-from interlock.policy.approval import Approval, Kind, of_account
+from interlock.persons import Party
+from interlock.policy.approval import Approval, Kind, of_party
 from interlock.policy.policy import Policies
 
 VALID_S = 86_400.0
@@ -40,7 +41,7 @@ def request_for(  # noqa: PLR0913 - what a request is made of
     digest: str,
     what: str,
     by: str,
-    account: str = "",
+    party: Party | None = None,
     now: datetime,
 ) -> Approval:
     """Return the request of the first person.
@@ -53,7 +54,7 @@ def request_for(  # noqa: PLR0913 - what a request is made of
         digest: See `exact_digest`.
         what: The same for people, in one line.
         by: Who asks; they never count as the other person.
-        account: Theirs, where it is known.
+        party: Who is behind their credentials; None in a home without tokens.
         now: Aware UTC instant.
     """
     said = next((one.name for one in policies.each if one.two_persons), "")
@@ -70,4 +71,4 @@ def request_for(  # noqa: PLR0913 - what a request is made of
         own_approval=False,
         policy=said,
     )
-    return of_account(asked, account)
+    return of_party(asked, party)

@@ -21,8 +21,9 @@ from interlock.errors import (
     reason_of,
 )
 from interlock.ids import Ids
+from interlock.persons import NOBODY, Party
 from interlock.rights.roles import EVERY_STATE, Role, check_glob
-from interlock.rights.token import BOUND_SCHEMA, SCHEMA, Binding, Token, TokenText, check_token, digest_of
+from interlock.rights.token import Binding, Token, TokenText, check_token, digest_of, schema_of
 from interlock.store.before import Before, nothing_before
 from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record, RecordStore
 
@@ -75,6 +76,7 @@ class TokenBook:
         note: str = "",
         by: str,
         lifetime: timedelta | None = None,
+        party: Party = NOBODY,
         before: Before[Token] = nothing_before,
     ) -> tuple[Token, TokenText]:
         """Make a token; the text with its secret is returned this once.
@@ -85,6 +87,7 @@ class TokenBook:
             note: What it is for.
             by: Who makes it.
             lifetime: After which it ends; None for never.
+            party: Whose it is, and who made it: they see its secret.
             before: Called with the token before it is good.
 
         Raises:
@@ -95,7 +98,9 @@ class TokenBook:
             raise UsageError("the token was not made", why="it would have ended already", fix="write it like 8h or 90d")
         if len(note) > NOTE_MAX or not note.isprintable():
             raise UsageError("the note is not usable", why=f"it is printable and has at most {NOTE_MAX} characters")
-        token, text = self._new(role, states=states, note=note, by=by, lifetime=lifetime)
+        made, text = self._new(role, states=states, note=note, by=by, lifetime=lifetime)
+        whose = replace(made, accounts=party.accounts, makers=party.makers)
+        token = replace(whose, schema=schema_of(whose))
         await before(token, 0)
         await self._records.swap(_PREFIX + token.id, expected=None, value=msgspec.json.encode(token))
         return token, text
@@ -122,6 +127,7 @@ class TokenBook:
         binding: Binding,
         by: str,
         lifetime: timedelta,
+        accounts: tuple[str, ...] = (),
         before: Before[Token] = nothing_before,
     ) -> tuple[Token, TokenText]:
         """Make a token for a CI job: for one state, and for as long as it is renewed.
@@ -132,6 +138,7 @@ class TokenBook:
             binding: What it hangs on.
             by: Which rule gives it.
             lifetime: After which it ends unless it is renewed.
+            accounts: Further ones of a person who logs in.
             before: Called with the token before it is good.
 
         Raises:
@@ -139,7 +146,8 @@ class TokenBook:
             BackendUnavailable: The store cannot be written.
         """
         made, text = self._new(role, states=state, note=binding.job[:NOTE_MAX], by=by, lifetime=lifetime)
-        token = replace(made, bound=binding, schema=BOUND_SCHEMA)
+        whose = replace(made, bound=binding, accounts=accounts)
+        token = replace(whose, schema=schema_of(whose))
         await before(token, 0)
         # Written first: a token without it would be kept for ever.
         ends = f"{_ENDS}{int(binding.until.timestamp()):012d}/{token.id}"
@@ -265,7 +273,7 @@ def _decoded(record: Record) -> Token:
         token = decode_json(record.value, type=Token)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _unreadable(record, reason_of(error), "interlock doctor") from error
-    if token.schema != (SCHEMA if token.bound is None else BOUND_SCHEMA):
+    if token.schema != schema_of(token):
         raise _unreadable(record, "a newer release made it", "pip install --upgrade interlock")
     if token.id != _id_of(record):
         raise _unreadable(record, "it says that it is another", "interlock doctor")

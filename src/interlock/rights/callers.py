@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from interlock.errors import AuthenticationFailed
 from interlock.globs import beginning_of
+from interlock.persons import NOBODY, Party
 from interlock.rights.roles import Right
 from interlock.rights.token import Token, parse_token
 
@@ -138,6 +139,11 @@ def person_of(caller: Caller) -> str:
 def account_of(caller: Caller) -> str:
     """Return the account of whoever asks, where one is known; see `Binding.account`."""
     return caller.bound.account if isinstance(caller, Token) and caller.bound is not None else ""
+
+
+def party_of(caller: Caller) -> Party:
+    """Return who is behind credentials; whoever has the server's own token may be anybody."""
+    return caller.party if isinstance(caller, Token) else NOBODY
 
 
 def may_do(caller: Caller, right: Right, state: str) -> bool:

@@ -16,12 +16,15 @@ from msgspec import Meta, Struct
 
 from interlock.errors import AuthenticationFailed, command
 from interlock.instants import Instant, spelled
+from interlock.persons import Party
 from interlock.rights.roles import EVERY_STATE, Right, Role, least_role, may
 
 PREFIX = "ilk"
 SCHEMA = 1
 BOUND_SCHEMA = 2
 """Of a bound token: a release that knows nothing of bindings would take it for one that is good for any run."""
+PERSON_SCHEMA = 3
+"""Of a token that says whose it is: a release that knows nothing of it would forget that."""
 _TEXT = re.compile(r"ilk_([0-9a-z]{12})_([A-Za-z0-9_-]{43})\Z", re.ASCII)
 _FORBIDDEN = 403
 
@@ -56,7 +59,7 @@ class Binding(Struct, frozen=True, kw_only=True):
         until: It is not renewed beyond this.
         run: The one run that it is for; "" for any of the state.
         account: Of whoever is behind it: the account at a code host that began the job, as `github:583231`, or that of
-            a person at the provider where they log in, as `person:SUB`. "" where none is known.
+            a person at the provider where they log in, as `person:SUB ISSUER`. "" where none is known.
     """
 
     rule: str
@@ -81,6 +84,9 @@ class Token(Struct, frozen=True, kw_only=True):
         revoked_at: When it was revoked; None when it was not.
         used_at: About when it was used last; None when it never was.
         bound: What it hangs on; None for one that a person made.
+        accounts: Of the one person whose it is, as `interlock.persons` spells them; empty for a program's, or where
+            nobody said.
+        makers: Accounts of those who made it.
         schema: Version of this record's format.
     """
 
@@ -95,7 +101,15 @@ class Token(Struct, frozen=True, kw_only=True):
     revoked_at: Instant | None = None
     used_at: Instant | None = None
     bound: Binding | None = None
+    accounts: tuple[str, ...] = ()
+    makers: tuple[str, ...] = ()
     schema: int = SCHEMA
+
+    @property
+    def party(self) -> Party:
+        """Who is behind it: whose it is, or who began its job, and who made it."""
+        shown = (self.bound.account,) if self.bound is not None and self.bound.account else ()
+        return Party(accounts=tuple(dict.fromkeys((*shown, *self.accounts))), makers=self.makers)
 
     @property
     def who(self) -> str:
@@ -155,6 +169,13 @@ def token_for(role: Role, state: str) -> str:
             return command("token", "create", "--role", "operator", "--states", state)
         case Role.ADMIN:
             return command("token", "create", "--role", "admin", "--states", state)
+
+
+def schema_of(token: Token) -> int:
+    """Return the version of the format that a token needs."""
+    if token.accounts:
+        return PERSON_SCHEMA
+    return SCHEMA if token.bound is None else BOUND_SCHEMA
 
 
 def digest_of(secret: str) -> str:

@@ -20,7 +20,7 @@ from interlock.amounts import amount
 from interlock.errors import PolicyGate, command
 from interlock.foreign_text import one_line
 from interlock.instants import span
-from interlock.policy.approval import Approval, KeptPlan, Kind, approvers, check_state, how_to_approve
+from interlock.policy.approval import Approval, KeptPlan, Kind, check_state, count_of, how_to_approve
 from interlock.policy.judging import Result, judge, refusal
 from interlock.policy.policy import Policies
 from interlock.policy.reading import zone
@@ -186,7 +186,7 @@ class PolicyReview:
         Raises:
             PolicyGate: Likewise.
         """
-        count = len(approvers(approval, own=self.policies.own_approval and approval.own_approval))
+        count = count_of(approval, own=self.policies.own_approval and approval.own_approval).persons
         if count < self.policies.approvals:
             raise PolicyGate(
                 f"{approval.id} is not approved by as many as policy {self.policies.asks_for} wants now",

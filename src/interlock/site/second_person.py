@@ -14,12 +14,13 @@ from interlock.site.ref import own_address
 
 if TYPE_CHECKING:
     from interlock.home.interface import Home
+    from interlock.persons import Party
     from interlock.site.interface import Site
     from interlock.state.history import Version
 
 
 async def have_second_person(
-    home: Home, state: str, kind: Kind, *, exact: Sequence[object], what: str, by: str = "", account: str = ""
+    home: Home, state: str, kind: Kind, *, exact: Sequence[object], what: str, by: str = "", party: Party | None = None
 ) -> None:
     """Go on when another person agreed to exactly this; else ask them.
 
@@ -30,7 +31,7 @@ async def have_second_person(
         exact: What makes it this one and no other, as plain values.
         what: The same for people, in one line.
         by: Who acts; empty for the person of the home.
-        account: Theirs, where it is known: with another token they are no other person.
+        party: Who is behind their credentials; None for the person of the home.
 
     Raises:
         PolicyGate: Nobody has agreed yet; the request is written down.
@@ -54,9 +55,7 @@ async def have_second_person(
     if found is None:
         now = home.approvals.now()
         name = home.ids.run(now)
-        found = request_for(
-            kind, state, policies, name=name, digest=digest, what=what, by=who, account=account, now=now
-        )
+        found = request_for(kind, state, policies, name=name, digest=digest, what=what, by=who, party=party, now=now)
         found = await home.approvals.ask(found, before=before_asked)
     try:
         await home.approvals.use(found.id, by=home.ids.fresh(), digest=digest, before=before_used)
@@ -70,7 +69,7 @@ async def have_second_person(
 
 
 async def check_second_person(
-    home: Home, state: str, kind: Kind, *, exact: Sequence[Sequence[object]], what: str, by: str, account: str
+    home: Home, state: str, kind: Kind, *, exact: Sequence[Sequence[object]], what: str, by: str, party: Party
 ) -> None:
     """Go on when another person agreed to exactly this, also when a command of ours has used their word up for it.
 
@@ -84,7 +83,7 @@ async def check_second_person(
         exact: What makes it this one and no other, in each of the ways in which it may have been asked for.
         what: The same for people.
         by: Who acts.
-        account: Theirs, where it is known.
+        party: Who is behind their credentials.
 
     Raises:
         PolicyGate: Nobody has agreed yet; the request is written down.
@@ -100,7 +99,7 @@ async def check_second_person(
     if any(standing(one, now) is Standing.USED for one in named):
         return
     approved = next((ways[one.digest] for one in named if standing(one, now) is Standing.APPROVED), exact[0])
-    await have_second_person(home, state, kind, exact=approved, what=what, by=by, account=account)
+    await have_second_person(home, state, kind, exact=approved, what=what, by=by, party=party)
 
 
 async def agree_to_push(site: Site, body: bytes) -> None:

@@ -18,6 +18,7 @@ from interlock.home.embedded import EmbeddedHome
 from interlock.ids import RandomIds
 from interlock.operate.approving import decide
 from interlock.operate.policies import put_own
+from interlock.persons import NOBODY
 from interlock.policy.approval import Approval, Kind, Verdict
 from interlock.policy.policy import Policy
 from interlock.rights import Role, Token
@@ -86,7 +87,8 @@ class Desk:
         await put_own((Policy(name="careful", states="prod", two_persons=True),), self.home, source="file", who="ada")
 
     async def a_token(self) -> tuple[Token, TokenText]:
-        return await made_token(self.tokens, self.home.audit, TokenWanted(role=Role.READER, states="**"), by="ada")
+        wanted = TokenWanted(role=Role.READER, states="**")
+        return await made_token(self.tokens, self.home.audit, wanted, by="ada", made_with=NOBODY)
 
     async def changed_hook(self) -> None:
         """Let the hook be for the states that it is not for."""

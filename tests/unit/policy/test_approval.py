@@ -7,8 +7,10 @@ import pytest
 from msgspec.structs import replace
 
 from interlock.errors import PlanStale, PolicyGate, StateInvalid, UsageError
+from interlock.persons import Party
 from interlock.policy.approval import (
     ACCOUNT_SCHEMA,
+    PARTY_SCHEMA,
     Approval,
     Decision,
     KeptPlan,
@@ -20,8 +22,10 @@ from interlock.policy.approval import (
     comment_line,
     decided,
     decode,
+    doubt_of,
     encode,
     how_to_approve,
+    of_party,
     replaced,
     standing,
     used,
@@ -148,7 +152,7 @@ def test_the_stored_form_comes_back_and_one_that_cannot_be_trusted_is_refused() 
     with pytest.raises(StateInvalid, match="cannot be read"):
         decode(encode(kept), "r2")
     with pytest.raises(StateInvalid, match="cannot be read"):
-        decode(encode(replace(kept, schema=ACCOUNT_SCHEMA + 1)), "r1")
+        decode(encode(replace(kept, schema=PARTY_SCHEMA + 1)), "r1")
     for spoiled in (b"", b"{}", b"[]", b"\xff", encode(kept)[:-1]):
         with pytest.raises(StateInvalid, match="cannot be read"):
             decode(spoiled, "r1")
@@ -195,13 +199,15 @@ def test_one_person_with_an_account_and_a_token_is_not_two() -> None:
 
 
 @pytest.mark.promise("P8")
-def test_persons_who_log_in_count_beside_tokens_and_are_known_by_what_does_not_change() -> None:
+def test_persons_who_log_in_are_known_by_what_does_not_change_and_are_not_added_to_others() -> None:
     asked = replace(request(needed=2), ordered_by="person:ann")
     with pytest.raises(PolicyGate, match="may not approve"):
         decided(asked, comments("person:ann", login="another token"))
     one = decided(asked, comments("person:ben"))
     assert decided(one, comments("person:ben", login="another token")) is one
-    assert standing(decided(one, says("cid@host")), LATER) is Standing.APPROVED
+    beside = decided(one, says("cid@host"))
+    assert (standing(beside, LATER), beside.approved) == (Standing.WAITING, 1), "cid may be ben, or ann"
+    assert standing(decided(beside, comments("person:dan")), LATER) is Standing.APPROVED
     with pytest.raises(PolicyGate, match="may not approve"):
         decided(asked, comments("github:13"))
 
@@ -228,4 +234,56 @@ def test_a_request_that_names_an_account_is_not_read_by_a_release_that_would_for
     kept = replace(of_github(), schema=ACCOUNT_SCHEMA)
     assert decode(encode(kept), "r1") == kept
     with pytest.raises(StateInvalid, match="cannot be read"):
-        decode(encode(replace(kept, schema=ACCOUNT_SCHEMA + 1)), "r1")
+        decode(encode(replace(kept, schema=PARTY_SCHEMA + 1)), "r1")
+
+
+def with_token(who: str, *accounts: str, makers: tuple[str, ...] = ()) -> Decision:
+    return replace(says(who), party=Party(accounts=accounts, makers=makers))
+
+
+def asked_with(*accounts: str, makers: tuple[str, ...] = (), needed: int = 1, own: bool = False) -> Approval:
+    return of_party(request(needed=needed, own=own), Party(accounts=accounts, makers=makers))
+
+
+@pytest.mark.promise("P8")
+def test_where_it_is_not_known_who_asked_one_more_person_approves_and_that_is_said() -> None:
+    one = decided(asked_with(), with_token("ben (t1)", "name:ben"))
+    assert (standing(one, LATER), one.approved, one.approvers) == (Standing.WAITING, 0, ("ben (t1)",))
+    assert "ann@host" in doubt_of(one)
+    with pytest.raises(PolicyGate, match="waits") as refusal:
+        check_approved(one, LATER)
+    assert "1 missing; one of those who approve may be who asked" in refusal.value.why
+    two = decided(one, with_token("cid (t2)", "name:cid"))
+    assert (standing(two, LATER), two.approved) == (Standing.APPROVED, 1)
+    assert doubt_of(decided(asked_with("name:ann"), with_token("ben (t1)", "name:ben"))) == ""
+
+
+@pytest.mark.promise("P8")
+def test_a_token_that_names_nobody_approves_only_where_whoever_asked_may_and_counts_as_one() -> None:
+    with pytest.raises(PolicyGate, match="may not approve") as refusal:
+        decided(asked_with("name:ann"), with_token("t1"))
+    assert "interlock token create --role operator --states prod --person NAME" in refusal.value.fix
+    own = decided(asked_with("name:ann", own=True, needed=2), with_token("t1"))
+    assert own.approved == 1
+    assert decided(own, with_token("t1")) is own
+    assert decided(own, with_token("t2")).approved == 1, "two such tokens may be one person's"
+    assert decided(own, with_token("t3", "name:ben")).approved == 1, "as may the two of different kinds"
+
+
+@pytest.mark.promise("P8")
+def test_who_made_a_token_is_behind_it() -> None:
+    for asked, said in (
+        (asked_with("name:ann"), with_token("t1", "name:ben", makers=("name:ann",))),
+        (asked_with(makers=("name:ann",)), with_token("t1", "name:ann")),
+    ):
+        with pytest.raises(PolicyGate, match="may not approve"):
+            decided(asked, said)
+    made = decided(asked_with("name:ann", needed=2), with_token("t1", "name:ben"))
+    both = decided(made, with_token("t2", "name:cid", makers=("name:ben",)))
+    assert (both.approved, len(both.decisions)) == (1, 2), "ben has both"
+
+
+def test_a_request_that_says_who_is_behind_it_is_not_read_by_a_release_that_would_forget_it() -> None:
+    assert asked_with("name:ann").schema == PARTY_SCHEMA
+    assert decided(request(), with_token("t1", "os:ben@host")).schema == PARTY_SCHEMA
+    assert decided(request(), says("ben@host")).schema == 1

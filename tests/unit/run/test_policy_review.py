@@ -99,11 +99,11 @@ def bench(tmp_path: Path) -> Bench:
 @pytest.mark.parametrize(
     ("by", "said", "missing"),
     [
-        (("ben",), {"approvals": 2}, True),
-        (("ben", "cid"), {"approvals": 2}, False),
+        (("ben@host",), {"approvals": 2}, True),
+        (("ben@host", "cid@host"), {"approvals": 2}, False),
         (("ann@host",), {"approvals": 1}, True),
         (("ann@host",), {"approvals": 1, "own_approval": True}, False),
-        (("ben",), {"approvals": 1}, False),
+        (("ben@host",), {"approvals": 1}, False),
     ],
 )
 async def test_an_approval_must_be_enough_for_the_policies_that_hold_when_it_is_used(
@@ -122,7 +122,7 @@ async def test_an_approval_must_be_enough_for_the_policies_that_hold_when_it_is_
 
 @pytest.mark.promise("P8")
 async def test_what_was_approved_is_applied_also_when_no_policy_asks_any_more_and_nothing_else(bench: Bench) -> None:
-    await bench.approved("ben")
+    await bench.approved("ben@host")
     review = bench.review(ordered={"approval": "r1"})
     assert review.asks_for_approval
     with pytest.raises(PlanStale):
@@ -145,7 +145,7 @@ async def test_a_command_that_changes_the_state_is_approved_for_one_version_of_i
     asked = await tries("r1", 4)
     assert asked == "r1"
     assert await tries("r2", 4) == "r1", "the same question is asked once"
-    await bench.says("r1", "ben")
+    await bench.says("r1", "ben@host")
     assert await tries("r3", 5) == "r3", "another version is another question"
     assert await tries("r4", 4, command=("state", "rm", "x.b")) == "r4"
     assert await tries("r5", 4) == ""

@@ -32,10 +32,10 @@ async def home_with(folder: Path, **said: Any) -> EmbeddedHome:
     return home
 
 
-async def agree(home: EmbeddedHome, refusal: PolicyGate, who: str = "ben@other") -> None:
+async def agree(home: EmbeddedHome, refusal: PolicyGate, who: str = "") -> None:
     request = refusal.facts["approval"]
     assert refusal.fix.startswith(f"interlock approve {request} --reason TEXT")
-    await decide(str(request), Verdict.APPROVE, home, reason="seen", who=who)
+    await decide(str(request), Verdict.APPROVE, home, reason="seen", who=who or f"ben@{home.person.rpartition('@')[2]}")
 
 
 async def actions(home: EmbeddedHome) -> list[str]:

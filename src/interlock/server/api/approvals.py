@@ -25,10 +25,10 @@ from interlock.audit.entry import Fact
 from interlock.errors import UsageError
 from interlock.instants import span
 from interlock.operate import approving
-from interlock.policy.approval import Approval, Kind, Verdict, of_account
+from interlock.policy.approval import Approval, Kind, Verdict, of_party
 from interlock.policy.policy import join
 from interlock.rights import Right
-from interlock.rights.callers import Caller, account_of, may_do, person_of
+from interlock.rights.callers import Caller, account_of, may_do, party_of, person_of
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, OfState, Sent, acts, from_to, reads
 from interlock.site.ref import own_address
 from interlock.state import MAX_STATE_BYTES
@@ -121,7 +121,7 @@ class _Approvals:
         lasts = min(asked.expires_at - asked.asked_at, span(joined.approval_s))
         ordered_by = account_of(call.caller)
         request = replace(
-            of_account(asked, ordered_by),
+            of_party(asked, party_of(call.caller)),
             comments_on=await self._comments_on(state, ordered_by),
             asked_by=who,
             asked_at=now,
@@ -167,6 +167,7 @@ class _Approvals:
             reason=said.reason,
             who=person_of(call.caller),
             account=account_of(call.caller),
+            party=party_of(call.caller),
             via=via,
             digest=said.digest,
         )

@@ -16,7 +16,7 @@ from msgspec import Struct
 from interlock.coordinator.archive import THREAD_BYTES_MIN
 from interlock.lock import Broken, Event, Holder
 from interlock.policy.approval import Kind
-from interlock.rights.callers import Caller, account_of, person_of
+from interlock.rights.callers import Caller, party_of, person_of
 
 if TYPE_CHECKING:
     from interlock.home.interface import Home
@@ -53,8 +53,8 @@ def agreeing(home: Home) -> Agree:
     async def agree(caller: Caller, act: Act) -> None:
         from interlock.site.second_person import check_second_person
 
-        who, account = person_of(caller), account_of(caller)
-        await check_second_person(home, act.state, act.kind, exact=act.exact, what=act.what, by=who, account=account)
+        who, party = person_of(caller), party_of(caller)
+        await check_second_person(home, act.state, act.kind, exact=act.exact, what=act.what, by=who, party=party)
 
     return agree
 

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from interlock.persons import login_account
 from interlock.rights import Role, matches
 from interlock.server.identity.claims import Claims
 from interlock.server.identity.platforms import PLATFORMS, Platform
@@ -68,6 +70,7 @@ class Granted(Struct, frozen=True, kw_only=True):
         job: Which job it is, or which person, for people.
         facts: What the audit log keeps of the token.
         account: See `Binding.account`.
+        accounts: Further ones of a person, by the rules that name them.
     """
 
     rule: str
@@ -78,6 +81,7 @@ class Granted(Struct, frozen=True, kw_only=True):
     job: str
     facts: Mapping[str, str]
     account: str = ""
+    accounts: tuple[str, ...] = ()
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
@@ -126,7 +130,9 @@ def decide(claims: Claims, rules: Iterable[TrustRule], asked: Asked) -> Granted 
     open_ = [rule for rule in enough if not _event_fault(rule, claims)]
     if not open_:
         return Refusal(because=Because.EVENT, why=_event_fault(enough[0], claims))
-    return _grant(open_[-1 if asked.role is None else 0], claims, asked)
+    granted = _grant(open_[-1 if asked.role is None else 0], claims, asked)
+    named = dict.fromkeys(account for rule in fitting for account in rule.accounts)
+    return replace(granted, accounts=tuple(named))
 
 
 def _is_enough(rule: TrustRule, asked: Asked) -> bool:
@@ -160,7 +166,8 @@ def _account(claims: Claims) -> str:
     A person may change what they are called, and each login gives them another token. `sub` stays.
     """
     if claims.platform is Platform.PERSON:
-        return f"{claims.platform.value}:{','.join(claims.values('sub'))}"
+        sub = claims.values("sub")
+        return login_account(sub[0], ",".join(claims.values("iss"))) if len(sub) == 1 else ""
     if claims.platform not in _ACCOUNTS:
         return ""
     ids, logins = map(claims.values, _ACCOUNTS[claims.platform])

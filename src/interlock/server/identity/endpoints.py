@@ -11,15 +11,17 @@ from interlock.audit.log import AuditLog
 from interlock.clock import Clock
 from interlock.errors import UsageError
 from interlock.instants import Instant, span
+from interlock.persons import Party, read_accounts
 from interlock.rights import Right, Role, Token
 from interlock.rights.book import TokenBook
+from interlock.rights.callers import party_of
 from interlock.rights.roles import EVERY_STATE
 from interlock.rights.token import Forbidden, TokenText
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, acts, reads
 from interlock.server.identity.exchange import Exchange
 from interlock.server.identity.platforms import Platform
 from interlock.server.identity.records import TrustBook
-from interlock.server.identity.rules import Issuer, TrustRule, warnings_of
+from interlock.server.identity.rules import Issuer, TrustRule, of_accounts, warnings_of
 from interlock.store.before import Before
 
 FORM_BYTES_MAX = 32 * 1024
@@ -122,6 +124,7 @@ class TokenTold(Struct, frozen=True, kw_only=True):
         used_at: About when it was used last.
         run: The one run that it is for; empty for any.
         rule: The trust rule that gave it; empty for one that a person made.
+        person: Accounts of the one person whose it is, or who began its job; empty where nobody knows.
     """
 
     id: str
@@ -135,6 +138,7 @@ class TokenTold(Struct, frozen=True, kw_only=True):
     used_at: Instant | None
     run: str
     rule: str
+    person: list[str] = []
 
 
 class TokensTold(Struct, frozen=True, kw_only=True):
@@ -157,12 +161,14 @@ class TokenWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         states: A glob over the states to which.
         note: Who or what it is for.
         lasts_s: How long it is good, in seconds; null for ever.
+        person: A name or accounts of the one person whose it is; empty for a program's.
     """
 
     role: Role
     states: str = EVERY_STATE
     note: str = ""
     lasts_s: float | None = None
+    person: list[str] = []
 
 
 class TokenMade(Struct, frozen=True, kw_only=True):
@@ -197,6 +203,7 @@ class RuleWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         claims: What the token must say: one of the values for each claim.
         role: What the job may do.
         states: A glob over the states to which.
+        accounts: Further ones of the one person whom it names, such as `github:583231`.
     """
 
     name: str
@@ -205,6 +212,7 @@ class RuleWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     claims: dict[str, list[str]]
     role: Role
     states: str
+    accounts: list[str] = []
 
 
 class RuleTold(Struct, frozen=True, kw_only=True):
@@ -311,7 +319,7 @@ class IdentityApi:
             made_by=call.caller.who,
             made_at=self._clock.now(),
         )
-        return self._told(await added_rule(self._trust, self._audit, rule))
+        return self._told(await added_rule(self._trust, self._audit, of_accounts(rule, wanted.accounts)))
 
     async def remove_rule(self, call: Call[OfRule, NoBody]) -> None:
         """Take a trust rule away; tokens that it gave are not renewed."""
@@ -324,7 +332,9 @@ class IdentityApi:
 
     async def make_token(self, call: Call[NoQuery, TokenWanted]) -> TokenMade:
         """Make a token."""
-        token, text = await made_token(self._tokens, self._audit, call.body, by=call.caller.who)
+        token, text = await made_token(
+            self._tokens, self._audit, call.body, by=call.caller.who, made_with=party_of(call.caller)
+        )
         return TokenMade(token=text.whole(), about=told_token(token))
 
     async def revoke_token(self, call: Call[OfToken, NoBody]) -> TokenTold:
@@ -342,6 +352,7 @@ async def added_rule(trust: TrustBook, audit: AuditLog, rule: TrustRule) -> Trus
         async def before(rule: TrustRule, _version: int) -> None:
             claims = {f"claim {name}": ",".join(values) for name, values in rule.claims.items()}
             facts = {"role": rule.role.value, "states": rule.states, "issuer": rule.issuer.url, **claims}
+            facts |= {"accounts": ", ".join(rule.accounts)} if rule.accounts else {}
             await announce("trust-rule-added", subject=rule.name, facts=facts)
 
         return await trust.add(rule, before=before)
@@ -357,8 +368,10 @@ async def removed_rule(trust: TrustBook, audit: AuditLog, name: str, *, by: str)
         await trust.remove(name, before=before)
 
 
-async def made_token(tokens: TokenBook, audit: AuditLog, wanted: TokenWanted, *, by: str) -> tuple[Token, TokenText]:
-    """Make a token and say so in the audit log, before it can be used. Raises as `TokenBook.create`."""
+async def made_token(
+    tokens: TokenBook, audit: AuditLog, wanted: TokenWanted, *, by: str, made_with: Party
+) -> tuple[Token, TokenText]:
+    """Make a token and tell the audit log, before it can be used. Raises as `TokenBook.create` and `read_accounts`."""
     lifetime = None if wanted.lasts_s is None else span(wanted.lasts_s)
     return await tokens.create(
         wanted.role,
@@ -366,6 +379,7 @@ async def made_token(tokens: TokenBook, audit: AuditLog, wanted: TokenWanted, *,
         note=wanted.note,
         by=by,
         lifetime=lifetime,
+        party=Party(accounts=read_accounts(wanted.person), makers=made_with.everybody),
         before=telling_of_token(audit),
     )
 
@@ -376,6 +390,7 @@ def telling_of_token(audit: AuditLog) -> Before[Token]:
     async def before(token: Token, _version: int) -> None:
         ends = str(token.expires_at or "never")
         facts = {"role": token.role.value, "states": token.states, "note": token.note, "expires": ends}
+        facts |= {"person": ", ".join(token.accounts)} if token.accounts else {}
         await audit.announce("token-created", subject=token.id, by=token.made_by, facts=facts)
 
     return before
@@ -404,6 +419,7 @@ def told_token(token: Token) -> TokenTold:
         used_at=token.used_at,
         run=token.bound.run if token.bound is not None else "",
         rule=token.bound.rule if token.bound is not None else "",
+        person=list(token.party.accounts),
     )
 
 

@@ -164,6 +164,7 @@ class Exchange:
             binding=binding,
             by=f"trust rule {granted.rule}",
             lifetime=timedelta(seconds=granted.lasts_s),
+            accounts=granted.accounts,
             before=partial(self._announce, granted),
         )
         await self._tidy(now)

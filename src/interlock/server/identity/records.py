@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from interlock.bounded import decode_json
 from interlock.errors import BackendUnavailable, UsageError, command
 from interlock.server.identity.claims import LEEWAY_S
-from interlock.server.identity.rules import RULES_MAX, SCHEMA, TrustRule, check_rule
+from interlock.server.identity.rules import ACCOUNTS_SCHEMA, RULES_MAX, TrustRule, check_rule
 from interlock.store.before import Before, nothing_before
 from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record, RecordStore
 
@@ -162,6 +162,6 @@ def _decoded(record: Record) -> TrustRule | None:
     """Return the rule of a record; None for one that cannot be read, or that a newer release made."""
     try:
         rule = decode_json(record.value, type=TrustRule)
-        return check_rule(rule) if rule.schema == SCHEMA and _RULES + rule.name == record.key else None
+        return check_rule(rule) if rule.schema <= ACCOUNTS_SCHEMA and _RULES + rule.name == record.key else None
     except (msgspec.MsgspecError, UnicodeDecodeError, UsageError):
         return None

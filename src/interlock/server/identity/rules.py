@@ -7,18 +7,22 @@ environment. What started the job counts too: see `PlatformFacts.usual`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from interlock.errors import UsageError, command
 from interlock.instants import Instant
+from interlock.persons import read_accounts
 from interlock.rights import Right, Role, check_glob, may
 from interlock.server.identity.platforms import NEVER, NEVER_OF_PERSONS, PLATFORMS, VSTOKEN_ENDS_AT, Platform
 from interlock.settings.authority import check_address
 
 SCHEMA = 1
+ACCOUNTS_SCHEMA = 2
+"""Of a rule that names accounts of its person: a release that knows nothing of them would forget them."""
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """What identity tokens may be signed with. Never a shared secret (HS256): its key would be public."""
 LASTS_S_MAX = 900.0
@@ -60,6 +64,7 @@ class TrustRule(Struct, frozen=True, kw_only=True):
         states: A glob over the states to which.
         made_by: Who made it.
         made_at: When.
+        accounts: Further ones of the one person whom it names, as `interlock.persons` spells them.
         schema: Version of this record's format.
     """
 
@@ -71,7 +76,22 @@ class TrustRule(Struct, frozen=True, kw_only=True):
     states: str
     made_by: str = ""
     made_at: Instant | None = None
+    accounts: tuple[str, ...] = ()
     schema: int = SCHEMA
+
+
+def of_accounts(rule: TrustRule, named: Sequence[str]) -> TrustRule:
+    """Return a rule that says which further accounts are those of its person.
+
+    Args:
+        rule: It.
+        named: See `interlock.persons.read_accounts`.
+
+    Raises:
+        UsageError: One of them is none.
+    """
+    accounts = read_accounts(named)
+    return replace(rule, accounts=accounts, schema=ACCOUNTS_SCHEMA if accounts else SCHEMA)
 
 
 def check_rule(rule: TrustRule) -> TrustRule:
@@ -88,6 +108,7 @@ def check_rule(rule: TrustRule) -> TrustRule:
         raise _bad(rule, why, "give a job reader, planner or runner")
     _check_issuer(rule)
     _check_claims(rule)
+    _check_accounts(rule)
     return rule
 
 
@@ -150,6 +171,16 @@ def _check_issuer(rule: TrustRule) -> None:
     if unknown or not issuer.algorithms:
         why = f"{unknown[0]!a} is not a public-key signature" if unknown else "it names no algorithm"
         raise _bad(rule, why, f"one of {', '.join(ALGORITHMS)}")
+
+
+def _check_accounts(rule: TrustRule) -> None:
+    """Refuse accounts of more persons than one: all who match would be taken for the same."""
+    subs = rule.claims.get("sub", ())
+    if rule.accounts and (rule.platform is not Platform.PERSON or len(subs) != 1 or "*" in subs[0]):
+        why = "it names accounts, and not the one person whose they are"
+        raise _bad(rule, why, "add --platform person --claim sub=ID, the person's id at the provider")
+    if read_accounts(rule.accounts) != rule.accounts or (rule.schema == ACCOUNTS_SCHEMA) != bool(rule.accounts):
+        raise _bad(rule, "its accounts are not spelled as they are kept", "")
 
 
 def _platform_of(url: str) -> Platform | None:

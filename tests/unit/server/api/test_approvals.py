@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from interlock.coordinator import Coordinator
 from interlock.ids import RandomIds
 from interlock.lock import HeldBack, Priority, Requested
+from interlock.persons import NOBODY, Party
 from interlock.policy import Freeze, Policy
 from interlock.policy.approval import Approval, KeptPlan, Kind
 from interlock.rights import Binding, Role
@@ -49,8 +50,9 @@ class Desk:
         tokens = BookTokens(self.book, SingleToken(MASTER))
         self.app = Starlette(routes=list(api_routes(rows, tokens=tokens, ending=asyncio.Event())))
 
-    async def token(self, role: Role, states: str = "prod/**") -> dict[str, str]:
-        _, text = await self.book.create(role, states=states, by="test", note=role.value)
+    async def token(self, role: Role, states: str = "prod/**", person: str = "") -> dict[str, str]:
+        party = Party(accounts=(f"name:{person}",)) if person else NOBODY
+        _, text = await self.book.create(role, states=states, by="test", note=role.value, party=party)
         return {"authorization": f"Bearer {text.whole()}"}
 
     async def login(self, sub: str) -> dict[str, str]:
@@ -120,7 +122,7 @@ async def test_which_account_began_a_job_is_what_its_token_says_and_never_what_t
     await desk.says(approvals=1)
     forged = {"ordered_by": "github:13", "comments_on": "github", "schema": 1}
     plain = await desk.asked(await desk.token(Role.RUNNER), **forged)
-    assert (plain.ordered_by, plain.comments_on, plain.schema) == ("", "", 1)
+    assert (plain.ordered_by, plain.comments_on, plain.schema) == ("", "", 3)
     until = desk.home.clock.now() + timedelta(hours=1)
     bound = Binding(rule="r", job="github repository_id 74", until=until, account="github:12")
     _, text = await desk.book.issue(
@@ -129,7 +131,7 @@ async def test_which_account_began_a_job_is_what_its_token_says_and_never_what_t
     job = {"authorization": f"Bearer {text.whole()}"}
     told = await desk.call("POST", "/approvals?state=prod/routing", job, desk.request(id="r7", **forged))
     kept = await desk.home.approvals.get(told.json()["approval"]["id"])
-    assert (kept.ordered_by, kept.schema) == ("github:12", 2), "a release that would forget it cannot read it"
+    assert (kept.ordered_by, kept.schema) == ("github:12", 3), "a release that would forget it cannot read it"
 
 
 @pytest.mark.promise("P8")
@@ -152,7 +154,7 @@ async def test_a_client_cannot_ask_for_less_than_the_server_wants_nor_in_another
 @pytest.mark.promise("P8")
 async def test_the_token_that_asked_cannot_approve_and_others_need_the_right(desk: Desk) -> None:
     await desk.says(approvals=1)
-    operator, second = await desk.token(Role.OPERATOR), await desk.token(Role.OPERATOR)
+    operator, second = [await desk.token(Role.OPERATOR, person=each) for each in ("ann", "ben")]
     await desk.asked(operator)
     for role, states in ((Role.RUNNER, "prod/**"), (Role.READER, "prod/**")):
         assert (await desk.call("POST", "/approvals/decide?id=r1", await desk.token(role, states), YES)).status == 403

@@ -19,6 +19,7 @@ from interlock.compose.gateways import open_doors
 from interlock.compose.serving import open_exchange, server_app
 from interlock.ids import RandomIds
 from interlock.lock import Broken, Event, Released, Requested, Withdrawn
+from interlock.persons import Party
 from interlock.policy import Policy
 from interlock.rights import Binding, Role
 from interlock.rights.book import TokenBook
@@ -52,7 +53,8 @@ class Desk:
         await self.home.policies.replace((Policy(name="production", states="prod/**", **said),))
 
     async def person(self, name: str, role: Role = Role.OPERATOR) -> Client:
-        _, text = await self.book.create(role, states="**", by="test", note=name)
+        party = Party(accounts=(f"name:{name}",))
+        _, text = await self.book.create(role, states="**", by="test", note=name, party=party)
         return {"authorization": f"Bearer {text.whole()}"}
 
     async def login(self, sub: str) -> Client:

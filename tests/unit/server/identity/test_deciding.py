@@ -119,11 +119,11 @@ def test_a_person_is_the_same_account_at_each_login_whatever_they_are_called() -
     )
     accounts = set()
     for name in ("ann", "somebody else"):
-        said = {"sub": "u-1017", "preferred_username": name, "groups": ["operators"]}
+        said = {"iss": issuer.url, "sub": "u-1017", "preferred_username": name, "groups": ["operators"]}
         granted = decide(Claims(platform=Platform.PERSON, said=said, digest="d", ends_s=0.0), [rule], Asked(state=""))
         assert isinstance(granted, Granted)
         accounts.add(granted.account)
-    assert accounts == {"person:u-1017"}
+    assert accounts == {"person:u-1017 https://login.example"}
 
 
 @pytest.mark.promise("P10")

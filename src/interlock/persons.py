@@ -1,0 +1,208 @@
+"""Who is behind credentials, and whether two are the same person. Pure: the one place where that is decided.
+
+A token is no person: one person may have several, a login beside them, an account at a code host, and accounts of a
+machine. What is known of a person are *accounts*, each of one kind:
+
+    name:anna                               the name that an administrator gave when they made a token for a person
+    person:SUB ISSUER                       somebody who logs in, by their id at the provider
+    github:583231, gitlab:42                an account at a code host
+    os:anna@laptop                          an account of a machine
+
+Two persons are told apart within one kind alone: github:1 and github:2 are two, github:1 and name:anna may be one.
+Whoever made a token counts as a person behind it too, since they have seen its secret.
+Beware: administrators who name persons that do not exist are believed. They may also take the policy away; both are
+in the audit log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from enum import Enum
+
+from msgspec import Struct
+
+from interlock.errors import UsageError
+
+NAME, LOGIN, MACHINE = "name", "person", "os"
+CODE_HOSTS = ("github", "gitlab")
+ACCOUNTS_MAX = 10
+_CHARS_MAX = 600  # an `iss` and a `sub` have 255 characters each at most
+_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}\Z", re.ASCII)
+_NUMBER = re.compile(r"[1-9][0-9]{0,18}\Z", re.ASCII)
+
+
+class Party(Struct, frozen=True, kw_only=True):
+    """Who may be behind credentials.
+
+    Attributes:
+        accounts: Of the one person who has them; empty where it is not known who that is.
+        makers: Accounts of those who made them, and of those who made the makers'.
+    """
+
+    accounts: tuple[str, ...] = ()
+    makers: tuple[str, ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known which person has them."""
+        return bool(self.accounts)
+
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        """All accounts behind them, each once."""
+        return tuple(dict.fromkeys((*self.accounts, *self.makers)))
+
+
+NOBODY = Party()
+"""Behind credentials of which nobody knows whose they are."""
+
+
+class Likeness(Enum):
+    """Whether two parties are one person."""
+
+    SAME = "same"
+    MADE_BY = "made-by"
+    """One of them made the credentials of the other."""
+    OTHER = "other"
+    UNKNOWN = "unknown"
+
+
+def likeness(one: Party, other: Party) -> Likeness:
+    """Say whether two parties are one person."""
+    if not set(one.accounts).isdisjoint(other.accounts):
+        return Likeness.SAME
+    if not set(one.accounts).isdisjoint(other.makers) or not set(one.makers).isdisjoint(other.accounts):
+        return Likeness.MADE_BY
+    return Likeness.UNKNOWN if _kinds(one).isdisjoint(_kinds(other)) else Likeness.OTHER
+
+
+class Count(Struct, frozen=True, kw_only=True):
+    """How many persons agree.
+
+    Attributes:
+        persons: So many there are at least, beside the one who asks where they do not count.
+        speakers: Places of those who are counted.
+        is_doubtful: One of the speakers may be the one who asks.
+    """
+
+    persons: int
+    speakers: tuple[int, ...] = ()
+    is_doubtful: bool = False
+
+
+def count_others(asker: Party, parties: Sequence[Party]) -> Count:
+    """Return how many persons agree who are not the one who asks, at the very least.
+
+    Where it is not known whether one of them is the asker, one is taken off: at most one of several persons is.
+
+    Args:
+        asker: Who asks.
+        parties: Who agree, the first ones first; one whom nobody knows is not counted.
+    """
+    mine = _kinds(asker)
+    others = {Likeness.OTHER, Likeness.UNKNOWN}
+    fitting = [place for place, one in enumerate(parties) if likeness(asker, one) in others]
+    counts = [_count_kind(kind, fitting, parties, doubt=kind not in mine) for kind in _kinds_of(fitting, parties)]
+    return max(counts, key=_by_persons, default=Count(persons=0))
+
+
+def count_all(parties: Sequence[Party]) -> Count:
+    """Return how many persons agree at the very least, where the one who asks counts too.
+
+    Args:
+        parties: Who agree, the first ones first. One of whom it is not known who they are may be any of the others.
+    """
+    places = range(len(parties))
+    counts = [_count_kind(kind, places, parties, doubt=False) for kind in _kinds_of(places, parties)]
+    alone = [Count(persons=1, speakers=(0,))] if parties else []
+    return max((*counts, *alone), key=_by_persons, default=Count(persons=0))
+
+
+def _count_kind(kind: str, places: Collection[int], parties: Sequence[Party], *, doubt: bool) -> Count:
+    found: list[int] = []
+    for place in places:
+        fits = kind in _kinds(parties[place])
+        if fits and all(likeness(parties[place], parties[each]) is Likeness.OTHER for each in found):
+            found.append(place)
+    return Count(persons=len(found) - doubt, speakers=tuple(found), is_doubtful=doubt)
+
+
+def _kinds_of(places: Collection[int], parties: Sequence[Party]) -> list[str]:
+    return list(dict.fromkeys(kind for place in places for kind in sorted(_kinds(parties[place]))))
+
+
+def _by_persons(count: Count) -> tuple[int, int]:
+    return count.persons, len(count.speakers)
+
+
+def _kinds(party: Party) -> frozenset[str]:
+    return frozenset(map(kind_of, party.accounts))
+
+
+def kind_of(account: str) -> str:
+    """Return within what an account is told apart from others: of who logs in the provider, of a machine its name."""
+    head, _, rest = account.partition(":")
+    match head:
+        case "person":
+            return f"{head} {rest.rpartition(' ')[2] if ' ' in rest else ''}".strip()
+        case "os":
+            return f"{head} {rest.rpartition('@')[2] if '@' in rest else ''}".strip()
+        case _:
+            return head
+
+
+def login_account(sub: str, issuer: str) -> str:
+    """Return the account of somebody who logs in: an id is one person's at its own provider alone."""
+    return f"{LOGIN}:{sub} {issuer}"
+
+
+def machine_account(person: str) -> str:
+    """Return the account of a machine; see `interlock.host.person`."""
+    return f"{MACHINE}:{person}"
+
+
+def read_accounts(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the accounts of one person, as an administrator names them, each once.
+
+    Args:
+        texts: A name such as `anna`, or an account: `github:583231`, `person:SUB ISSUER`.
+
+    Raises:
+        UsageError: One of them is none, there are too many, or two of one kind.
+    """
+    found = tuple(dict.fromkeys(map(_read_account, texts)))
+    if len(found) > ACCOUNTS_MAX:
+        raise UsageError("the person is not usable", why=f"{len(found)} accounts are named, {ACCOUNTS_MAX} at most")
+    kinds = [kind_of(each) for each in found]
+    twice = next((kind for kind in kinds if kinds.count(kind) > 1), "")
+    if twice:
+        raise UsageError(
+            "the person is not usable", why=f"two accounts of {twice} are two persons", fix="make a token for each"
+        )
+    return found
+
+
+def _read_account(text: str) -> str:
+    head, colon, rest = text.strip().partition(":")
+    if not colon:
+        name = head.lower()  # Anna and anna are one
+        if _NAME.match(name):
+            return f"{NAME}:{name}"
+    elif head in CODE_HOSTS and _NUMBER.match(rest):
+        return f"{head}:{rest}"
+    elif head == NAME and _NAME.match(rest.lower()):
+        return f"{NAME}:{rest.lower()}"
+    elif head == LOGIN and rest.isprintable() and len(rest) <= _CHARS_MAX and _has_issuer(rest):
+        return text.strip()
+    raise UsageError(
+        f"{text[:80]!a} names no person",
+        why="a name has letters, digits and . _ @ + -; an account is known by its number, and who logs in by id and "
+        "provider",
+        fix="write it like anna, github:583231 or 'person:SUB https://ISSUER'",
+    )
+
+
+def _has_issuer(rest: str) -> bool:
+    sub, _, issuer = rest.rpartition(" ")
+    return bool(sub.strip()) and issuer.startswith(("https://", "http://"))

@@ -1,0 +1,106 @@
+"""Who is behind credentials, and whether two are one person."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock.errors import UsageError
+from interlock.persons import (
+    Likeness,
+    Party,
+    count_all,
+    count_others,
+    kind_of,
+    likeness,
+    login_account,
+    machine_account,
+    read_accounts,
+)
+
+
+def known(*accounts: str, makers: tuple[str, ...] = ()) -> Party:
+    return Party(accounts=accounts, makers=makers)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        (known("name:anna"), known("name:anna"), Likeness.SAME),
+        (known("name:anna", "github:1"), known("github:1"), Likeness.SAME),
+        (known("name:anna"), known("name:bob"), Likeness.OTHER),
+        (known("name:anna", "github:1"), known("name:bob"), Likeness.OTHER),
+        (known("name:anna"), known("github:1"), Likeness.UNKNOWN),
+        (known("name:anna"), known("name:bob", makers=("name:anna",)), Likeness.MADE_BY),
+        (known(makers=("name:anna",)), known("name:anna"), Likeness.MADE_BY),
+        (known(), known("name:anna"), Likeness.UNKNOWN),
+        (known(), known(), Likeness.UNKNOWN),
+        (known(login_account("1", "https://a")), known(login_account("1", "https://b")), Likeness.UNKNOWN),
+        (known(login_account("1", "https://a")), known(login_account("2", "https://a")), Likeness.OTHER),
+        (known(machine_account("anna@laptop")), known(machine_account("bob@laptop")), Likeness.OTHER),
+        (known(machine_account("root@c1")), known(machine_account("root@c2")), Likeness.UNKNOWN),
+    ],
+)  # fmt: skip
+def test_two_are_told_apart_within_one_kind_of_accounts_alone(one: Party, other: Party, said: Likeness) -> None:
+    assert (likeness(one, other), likeness(other, one)) == (said, said)
+
+
+def test_a_login_whose_id_ends_like_an_address_is_of_the_provider_that_gave_it() -> None:
+    assert kind_of(login_account("1 https://forged.example", "https://a.example")) == "person https://a.example"
+
+
+KINDS = ("name", "github", "gitlab")
+COMES = st.tuples(st.integers(0, 3), st.sets(st.sampled_from(KINDS)), st.sets(st.integers(0, 3), max_size=1))
+"""A person, of which kinds their accounts are known here, and who made their credentials."""
+
+
+def _party(comes: tuple[int, set[str], set[int]]) -> Party:
+    person, kinds, makers = comes
+    shown = tuple(f"{kind}:{person}" for kind in sorted(kinds))
+    return known(*shown, makers=tuple(f"name:{maker}" for maker in makers))
+
+
+@given(COMES, st.lists(COMES, max_size=7))
+def test_never_are_more_persons_counted_than_there_are(
+    asks: tuple[int, set[str], set[int]], agree: list[tuple[int, set[str], set[int]]]
+) -> None:
+    parties, real = [_party(each) for each in agree], {each[0] for each in agree}
+    assert count_others(_party(asks), parties).persons <= len(real - {asks[0]})
+    assert count_all(parties).persons <= len(real)
+
+
+def test_one_more_is_wanted_where_one_of_them_may_be_who_asks() -> None:
+    bob, cid = known("name:bob"), known("name:cid")
+    assert count_others(known("name:anna"), [bob]).persons == 1
+    assert count_others(known("github:1"), [bob]).persons == 0
+    assert count_others(known("github:1"), [bob, cid]).persons == 1
+    assert count_others(known("github:1", "name:anna"), [bob]).persons == 1
+    assert count_others(known(), [known(), known()]).persons == 0
+    assert count_all([known(), known()]).persons == 1
+
+
+@pytest.mark.parametrize(
+    ("named", "kept"),
+    [
+        (["anna"], ("name:anna",)),
+        (["Anna", "anna", "name:ANNA"], ("name:anna",)),
+        (["anna@example.com", "github:583231"], ("name:anna@example.com", "github:583231")),
+        (["person:248 https://login.example"], ("person:248 https://login.example",)),
+        ([], ()),
+    ],
+)
+def test_a_person_is_named_by_a_name_or_by_accounts(named: list[str], kept: tuple[str, ...]) -> None:
+    assert read_accounts(named) == kept
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        [""], ["-"], ["anna lee"], ["аnna"], ["github:octocat"], ["github:0"], ["person:248"], ["person: https://x"],
+        ["os:root@host"], ["azure:1"], ["anna", "bob"], ["github:1", "github:2"], ["a" * 101], ["person:\x1b https://x"],
+    ],
+)  # fmt: skip
+def test_what_names_nobody_or_two_is_refused(named: list[str]) -> None:
+    with pytest.raises(UsageError):
+        read_accounts(named)
