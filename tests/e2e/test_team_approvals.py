@@ -26,7 +26,7 @@ def team(tmp_path: Path) -> Iterator[Team]:
 def person(server: TeamServer, desk: Desk, name: str) -> None:
     """Give somebody a token of their own: with the server's own token nobody knows who they are."""
     environ = {"INTERLOCK_HOME": str(server.home), "INTERLOCK_SERVER": "", "INTERLOCK_TOKEN": ""}
-    made = desk.run("token", "create", "--role", "operator", "--person", name, "--json", environ=environ)
+    made = desk.run("token", "create", "--role", "admin", "--person", name, "--json", environ=environ)
     assert made.code == 0, made.err
     desk.environ["INTERLOCK_TOKEN"] = made.document["token"]
 

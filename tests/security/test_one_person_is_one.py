@@ -322,7 +322,7 @@ async def test_what_is_refused_says_what_to_do_and_that_works(place: Place) -> N
     request = await place.asks(await place.token("anna"))
     why = await place.approves(await place.token(), request)
     assert "their token names no person" in why
-    assert "interlock login" in why
+    assert "where people log in, log in" in why
     assert f"interlock token create --role operator --states {STATE} --person NAME" in why
     assert "whoever asked made their token" in await place.approves(await _for_dora(place), request)
     program = await place.asks(await _for_a_program(place))

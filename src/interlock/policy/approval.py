@@ -324,7 +324,7 @@ def _check_other_person(approval: Approval, decision: Decision) -> None:
             approval,
             decision,
             f"their token names no person, and policy {approval.policy} wants another person",
-            f"{command('login')}    or an administrator types: {_token_of_person(approval)}",
+            f"{_token_of_person(approval)}    by an administrator, for the person; where people log in, log in",
         )
     why = _why_same(approval, decision)
     if why:

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 
 from interlock.errors import AuthenticationFailed, command
 from interlock.instants import Instant, spelled
-from interlock.persons import Party
+from interlock.persons import NAME, Party
 from interlock.rights.roles import EVERY_STATE, Right, Role, least_role, may
 
 PREFIX = "ilk"
@@ -114,7 +114,8 @@ class Token(Struct, frozen=True, kw_only=True):
     @property
     def who(self) -> str:
         """Who acts with it, for people."""
-        return f"{self.note or 'token'} ({self.id})"
+        name = self.accounts[0].removeprefix(f"{NAME}:") if self.accounts else "token"
+        return f"{self.note or name} ({self.id})"
 
     @property
     def key(self) -> str:
