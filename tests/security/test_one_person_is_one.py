@@ -66,8 +66,8 @@ class Place:
         self.own: Client = {"authorization": f"Bearer {OWN}"}
 
     async def open(self) -> None:
-        said = {"approvals": 1, "two_persons": True}
-        await self.home.policies.replace((Policy(name="production", states="prod/**", **said),))
+        policy = Policy(name="production", states="prod/**", approvals=1, two_persons=True)
+        await self.home.policies.replace((policy,))
         trust = TrustBook(self.home.store.records)
         for name, at in (("ops", self.issuer), ("others", self.other)):
             rule = TrustRule(
