@@ -104,3 +104,18 @@ def test_recover_asks_for_its_plan(desk: Desk, answer: bytes, code: int, word: s
     assert left == code, shown
     assert word in shown
     assert "defect" not in shown
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("environ", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}])
+def test_a_locale_that_lacks_a_character_neither_fails_a_run_nor_changes_what_it_keeps(
+    desk: Desk, environ: dict[str, str]
+) -> None:
+    text = 'resource "terraform_data" "käse" { input = "→" }\noutput "shown" { value = "→" }\n'
+    module, environ = desk.module(text=text), {**environ, "PYTHONUTF8": "0"}
+    applied = desk.start("apply", module, "--state", "s", "--auto-approve", environ=environ, afresh=True).wait()
+    assert (applied.code, 'shown = "\\u2192"' in applied.out) == (0, True), applied.err + applied.out
+    listed = desk.start("state", "show", "s", environ=environ, afresh=True).wait()
+    assert (listed.code, "terraform_data.k\\u00e4se" in listed.out) == (0, True), listed.err
+    told = desk.start("runs", "show", "latest", "--plan", "--json", environ=environ, afresh=True).wait()
+    assert "terraform_data.käse" in str(told.document), told.err

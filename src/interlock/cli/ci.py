@@ -515,7 +515,7 @@ def _to_summary(body: str) -> None:
     page = os.environ.get("GITHUB_STEP_SUMMARY")
     folder = os.environ.get("AGENT_TEMPDIRECTORY")
     if page:
-        with Path(page).open("a") as file:
+        with Path(page).open("a", encoding="utf-8") as file:
             file.write(body)
     elif folder:
         target = Path(folder) / "interlock-plan.md"
@@ -700,7 +700,7 @@ def _hand_out(values: Mapping[str, str]) -> None:
     path = os.environ.get("GITHUB_OUTPUT")
     lines = {name: one_line(value, limit=len(value)) for name, value in values.items()}
     if path:
-        with Path(path).open("a") as file:
+        with Path(path).open("a", encoding="utf-8") as file:
             file.writelines(f"{name}={value}\n" for name, value in lines.items())
     elif os.environ.get("TF_BUILD"):
         for name, value in lines.items():
@@ -721,7 +721,7 @@ def _hand_on(name: str, secret: str) -> None:
         raise UsageError("the server's token is malformed")
     if path:
         view.tell_github("add-mask", secret)
-        with Path(path).open("a") as file:
+        with Path(path).open("a", encoding="utf-8") as file:
             file.write(f"{name}={secret}\n")
     elif os.environ.get("TF_BUILD"):
         view.tell_azure("task.setvariable", {"variable": name, "issecret": "true"}, secret)

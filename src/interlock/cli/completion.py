@@ -73,7 +73,7 @@ def completion(
     path = _path(shell)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path} cannot be written", why=error.strerror or "", fix=_BY_HAND) from error
     view.note(f"wrote {path}; next: {_NEXT[shell].format(path=path, folder=path.parent)}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from interlock.amounts import amount
 from interlock.bounded import read_json
 from interlock.cli import view
-from interlock.errors import command
+from interlock.errors import FULL, command, reason_of
 from interlock.foreign_text import one_line
 from interlock.run.entries import (
     AnyEntry,
@@ -275,7 +275,7 @@ class Follower:
 
     def _kept(self, name: str) -> str | None:
         try:
-            return (self._folder / name).read_text(errors="replace")
+            return (self._folder / name).read_text(errors="replace", encoding="utf-8")
         except OSError:
             return None
 
@@ -287,8 +287,10 @@ class Follower:
                 view.heading(self._label)
             view.plan(text)
             view.flush()
-        except OSError:
+        except OSError as error:
             view.forget_reader(sys.stdout)
+            if error.errno in FULL:  # who reads a file that was cut off would take it for the whole
+                view.note(f"not all of the result was written: {reason_of(error)}")
 
     def _ask(self, question: str) -> None:
         self._now = None

@@ -111,7 +111,7 @@ def root_modules(directory: Path) -> list[Path]:
     """Return folders below `directory` that look like root modules: with a provider, backend, resource or module."""
     found = []
     for folder in _folders(directory, _DEPTH):
-        texts = [path.read_text(errors="replace") for path in sorted(_configuration(folder))[:100]]
+        texts = [path.read_text(errors="replace", encoding="utf-8") for path in sorted(_configuration(folder))[:100]]
         if any(_ROOT_WORD.search(text) for text in texts):
             found.append(folder.relative_to(directory))
         if len(found) == _LIMIT:

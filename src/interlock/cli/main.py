@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from interlock import __version__
 from interlock.cli.habits import translate
-from interlock.cli.start import begins_run, open_closed_streams
+from interlock.cli.start import begins_run, escape_in_streams, open_closed_streams
 from interlock.cli.start import own as _own
 from interlock.errors import BackendUnavailable, InterlockError, UsageError, command
 
@@ -208,6 +208,7 @@ def main(argv: Sequence[str] | None = None, spare: Spare | None = None) -> None:
         spare: The supervisor of a run, where it was started already.
     """
     open_closed_streams()
+    escape_in_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--version"]:
         print(f"interlock {__version__}")  # noqa: T201 - the answer itself; no import of the whole command line for it

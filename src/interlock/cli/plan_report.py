@@ -161,7 +161,7 @@ def _text(folder: Path | None) -> str:
     if folder is None:
         return ""
     try:
-        with (folder / "plan.txt").open(errors="replace") as file:
+        with (folder / "plan.txt").open(errors="replace", encoding="utf-8") as file:
             return file.read(MAX_PLAN_TEXT)
     except OSError:
         return ""

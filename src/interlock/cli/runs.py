@@ -165,7 +165,7 @@ def _show_plan(folder: Path, *, json: bool) -> None:
     if json:
         view.print_json(read_json(kept.read_bytes()))
     else:
-        view.plan(kept.read_text(errors="replace"))
+        view.plan(kept.read_text(errors="replace", encoding="utf-8"))
 
 
 def _show(

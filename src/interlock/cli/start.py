@@ -56,3 +56,25 @@ def open_closed_streams() -> None:
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
             setattr(sys, name, open(number, mode))  # noqa: SIM115, PTH123 - a standard stream stays open
+
+
+def escape_in_streams() -> None:
+    """Let a stream whose encoding lacks a character show its escape, which JSON knows too, where it would refuse.
+
+    Else a run in such a locale would seem to fail at the name of an object, after its apply.
+    """
+    import codecs
+
+    codecs.register_error("escape", _escaped)
+    for stream in (sys.stdout, sys.stderr):
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        if codecs.lookup(encoding).name != "utf-8" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="escape")
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    import json
+
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end

@@ -491,7 +491,7 @@ def _context(place: HttpPlace) -> ssl.SSLContext:
         with tempfile.TemporaryDirectory() as folder:  # the standard library reads key pairs only from files
             path = Path(folder) / "pair.pem"
             path.touch(mode=0o600)
-            path.write_text(place.certificate + "\n" + place.key)
+            path.write_text(place.certificate + "\n" + place.key, encoding="utf-8")
             context.load_cert_chain(path)
     return context
 

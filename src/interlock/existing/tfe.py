@@ -139,7 +139,7 @@ def find_service(hostname: str, environ: Mapping[str, str], home: Path) -> str:
     """
     path = Path(environ.get("TF_CLI_CONFIG_FILE") or home / ".terraformrc")
     try:
-        text = path.read_text(errors="replace")
+        text = path.read_text(errors="replace", encoding="utf-8")
     except OSError:
         text = ""
     for name, services in _HOST.findall(text):

@@ -172,8 +172,8 @@ def awaits_signal(pid: int, numbers: Iterable[int]) -> bool:
     False where that cannot be seen (no /proc).
     """
     try:
-        lines = (_PROC / str(pid) / "status").read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = (_PROC / str(pid) / "status").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
         return False
     masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd:", "ShdPnd:"))]
     return any(mask >> (number - 1) & 1 for mask in masks for number in numbers)
@@ -265,8 +265,9 @@ def person() -> str:
 def _stat(pid: int) -> list[str]:
     """Return the fields of /proc/PID/stat after the name; empty when there is no such (living) process."""
     try:
-        text = (_PROC / str(pid) / "stat").read_text()
-    except (OSError, UnicodeDecodeError):
+        # the kernel cuts a name after 15 bytes, also within a character; such a process is no ended one
+        text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return []
     return text[text.rfind(")") + 2 :].split()
 
@@ -318,6 +319,6 @@ def _namespace() -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return path.read_text(encoding="utf-8").strip()
     except OSError:
         return ""

@@ -150,7 +150,10 @@ def file_system_of(path: Path) -> str:
         if platform.system() == "Darwin":
             listed = subprocess.run(["/sbin/mount"], capture_output=True, text=True, check=False, timeout=10).stdout
             return type_of_mount(path.resolve(), _darwin_mounts(listed.splitlines()))
-        return type_of_mount(path.resolve(), _linux_mounts(Path("/proc/self/mountinfo").read_text().splitlines()))
+        return type_of_mount(
+            path.resolve(),
+            _linux_mounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()),
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
 

@@ -43,9 +43,9 @@ def _ignore(directory: Path) -> str:
     path = directory / ".gitignore"
     missing = [name for name in IGNORED if not is_ignored(directory, name)]
     try:
-        before = path.read_text() if path.exists() else ""
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
         gap = "" if not before else "\n" if before.endswith("\n") else "\n\n"
-        with path.open("a") as file:
+        with path.open("a", encoding="utf-8") as file:
             file.write("\n".join([gap + _HEAD, *missing]) + "\n")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not text"

@@ -119,7 +119,7 @@ def applied_beside(pipeline: Pipeline, root: Path) -> tuple[Beside, ...]:
 def action_for(path: Path, text: str) -> str:
     """Say what writing means for one file: `create`, `update`, `same`, or `foreign` when somebody else wrote it."""
     try:
-        present = path.read_text(errors="replace")
+        present = path.read_text(errors="replace", encoding="utf-8")
     except OSError:
         return "create"
     if present == text:

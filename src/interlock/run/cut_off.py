@@ -82,7 +82,7 @@ def find_trace(run_folder: Path) -> Path | None:
 
 
 def _has_trace(path: Path) -> bool:
-    with suppress(OSError), path.open(errors="replace") as file:
+    with suppress(OSError), path.open(errors="replace", encoding="utf-8") as file:
         return any(_TRACE.search(line) for line in file)
     return False
 

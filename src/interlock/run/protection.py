@@ -79,7 +79,7 @@ def choose(choice: Choice, environ: Mapping[str, str], *, namespace: str, contro
 def control_group() -> str:
     """Return the control group of this process; empty where there is none."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         return ""
     return max((line.split(":", 2)[2] for line in lines if line.count(":") > 1), key=len, default="")

@@ -132,7 +132,9 @@ def _old_seeds(seeds: Path, used: set[str], now: datetime) -> list[str]:
     for name in _names(seeds):
         mark = seeds / name / "complete"
         with suppress(OSError):
-            ages.append((now.timestamp() - mark.stat().st_mtime, mark.read_text(errors="replace"), name))
+            ages.append(
+                (now.timestamp() - mark.stat().st_mtime, mark.read_text(errors="replace", encoding="utf-8"), name)
+            )
     doomed, kept = [], dict[str, int]()
     for age_s, module, name in sorted(ages):
         kept[module] = kept.get(module, 0) + 1

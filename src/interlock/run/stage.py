@@ -238,12 +238,12 @@ def hide_in_file(path: Path, known: KnownSecrets) -> None:
     """
     if not known or not path.stat().st_size:
         return
-    with path.open(errors="surrogateescape", newline="") as file:
+    with path.open(errors="surrogateescape", newline="", encoding="utf-8") as file:
         if all(known.hide(line) == line for line in file if not _names_objects(line)):
             return
     fresh = path.with_suffix(f"{path.suffix}.hidden")
     try:
-        with path.open(errors="surrogateescape", newline="") as file, open_private(fresh) as clean:
+        with path.open(errors="surrogateescape", newline="", encoding="utf-8") as file, open_private(fresh) as clean:
             for line in file:
                 shown = line if _names_objects(line) else known.hide(line)
                 clean.write(shown.encode(errors="surrogateescape"))

@@ -310,7 +310,9 @@ class TerraformCommands:
         with self._without_state():
             outcome = await self._run("init", Verb.INIT, Options(extra=(*self._init_flags(), *self._flags.values)))
         if outcome.ended.code != 0:
-            output = (self.run_folder / "init.jsonl").read_text(errors="replace") + "\n" + outcome.text
+            output = (
+                (self.run_folder / "init.jsonl").read_text(errors="replace", encoding="utf-8") + "\n" + outcome.text
+            )
             if not is_only_override(output, _cli_config(self.environ)):
                 raise self.diagnose(outcome.events, output)
 
@@ -403,7 +405,7 @@ class TerraformCommands:
         return secrets
 
     def _keep_text(self, printed: Path, secrets: frozenset[str]) -> None:
-        text = hide_secrets(printed.read_text(errors="replace"), secrets)
+        text = hide_secrets(printed.read_text(errors="replace", encoding="utf-8"), secrets)
         keep_private(self.run_folder / PLAN_TEXT, self.journal.known.hide(text).encode())
 
     async def _beside(self, name: str, options: Options) -> str:
@@ -447,9 +449,9 @@ class TerraformCommands:
         options = Options(json=True, lock=self.access.lock, out=str(plan), refresh=False, extra=extra)
         self._check()
         try:
-            source.write_text(blocks)
+            source.write_text(blocks, encoding="utf-8")
             outcome = await self._run("generate", Verb.PLAN, options)
-            text = target.read_text() if target.exists() else ""
+            text = target.read_text(encoding="utf-8") if target.exists() else ""
             shown = await self.show(plan) if plan.exists() else b""
         finally:
             for path in (source, target, plan):
@@ -730,7 +732,7 @@ class TerraformCommands:
 def _cli_config(environ: Mapping[str, str]) -> str:
     path = environ.get("TF_CLI_CONFIG_FILE") or str(Path(environ.get("HOME", "/")) / ".terraformrc")
     try:
-        return Path(path).read_text(errors="replace")
+        return Path(path).read_text(errors="replace", encoding="utf-8")
     except OSError:
         return ""
 

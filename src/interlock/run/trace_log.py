@@ -80,7 +80,7 @@ class TraceLog:
         return self.folder / NAME
 
     def _append(self, to: Path, known: KnownSecrets, address: str, *, is_all: bool) -> None:
-        with self._own.open("rb") as file, to.open("a", errors="surrogateescape") as theirs:
+        with self._own.open("rb") as file, to.open("a", errors="surrogateescape", encoding="utf-8") as theirs:
             file.seek(self._offset)
             for line in file:
                 if not is_all and not line.endswith(b"\n"):

@@ -159,7 +159,9 @@ class Workspace:
         _moved_modules(fresh / "data", self.data_dir, self.seed / "data")
         if lock := self.selected():
             shutil.copyfile(lock, fresh / LOCK_FILE)
-        (fresh / "complete").write_text(str(self.directory))  # whose it is: few of one module are kept
+        (fresh / "complete").write_text(
+            str(self.directory), encoding="utf-8"
+        )  # whose it is: few of one module are kept
         self._publish(fresh)
 
     def selected(self) -> Path | None:
@@ -207,7 +209,7 @@ class Workspace:
         for module in document.get("Modules", []):
             if Path(module["Dir"]).is_absolute():
                 module["Dir"] = self._relative(Path(module["Dir"]))
-        manifest.write_text(json.dumps(document))
+        manifest.write_text(json.dumps(document), encoding="utf-8")
         if any(module["Dir"].startswith(f"{_DATA}/") for module in document.get("Modules", [])):
             self._link_modules()
 
@@ -325,7 +327,7 @@ def _moved_modules(data_dir: Path, before: Path, now: Path) -> list[dict[str, st
     for module in modules:
         if Path(module["Dir"]).is_relative_to(before):
             module["Dir"] = str(now / Path(module["Dir"]).relative_to(before))
-    manifest.write_text(json.dumps(document))
+    manifest.write_text(json.dumps(document), encoding="utf-8")
     return modules
 
 

@@ -33,7 +33,7 @@ def find_hold(home: Path, ticket: str) -> tuple[Path, ProcessName] | None:
 
     path = _path(home, ticket)
     try:
-        name = parse_name(path.read_text())
+        name = parse_name(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         return None
     return None if name is None else (path, name)

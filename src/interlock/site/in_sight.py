@@ -98,7 +98,9 @@ def _encryption_blocks(directory: Path) -> dict[str, str]:
                 found[f"`encryption` in {path.name}, line {nested.header.line}"] = text.decode(errors="replace")
         if "encryption" in block.body.attributes:  # JSON has it as a member
             path = Path(block.body.attributes["encryption"].span.path)
-            found[f"`encryption` in {path.name}"] = (directory / path.name).read_text(errors="replace")
+            found[f"`encryption` in {path.name}"] = (directory / path.name).read_text(
+                errors="replace", encoding="utf-8"
+            )
     return found
 
 

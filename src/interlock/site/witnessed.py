@@ -84,7 +84,7 @@ def note_last(folder: Path, stored: StoredState | None) -> None:
 def is_last(folder: Path, stored: StoredState | None) -> bool:
     """Say whether what is stored is what a run saw, or wrote, last; also not when it never wrote that down."""
     try:
-        return (folder / LAST).read_text() == _sha(stored)
+        return (folder / LAST).read_text(encoding="utf-8") == _sha(stored)
     except (OSError, UnicodeDecodeError):
         return False
 

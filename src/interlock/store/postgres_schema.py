@@ -65,7 +65,7 @@ def known_steps() -> list[Step]:
         for phase in ("pre", "post"):
             file = folder.joinpath(f"postgres_{number:04}_{phase}.sql")
             if file.is_file():
-                steps += split_steps(number, phase, file.read_text())
+                steps += split_steps(number, phase, file.read_text(encoding="utf-8"))
     return steps
 
 

@@ -364,7 +364,7 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
     from importlib.resources import files
 
     for number in range(version + 1, SCHEMA_VERSION + 1):
-        text = files("interlock.store.migrations").joinpath(f"sqlite_{number:04}.sql").read_text()
+        text = files("interlock.store.migrations").joinpath(f"sqlite_{number:04}.sql").read_text(encoding="utf-8")
         for statement in text.split(";\n"):
             connection.execute(statement)
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")

@@ -78,7 +78,7 @@ class PostgresServer:
 
     def log(self) -> str:
         """Return what it has said since it was made."""
-        return (self._folder / "log").read_text(errors="replace")
+        return (self._folder / "log").read_text(errors="replace", encoding="utf-8")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it: SIGINT ends the sessions first, SIGQUIT does not even write down where it was."""
@@ -199,7 +199,7 @@ def pooler(server: PostgresServer, *, mode: str, size: int = 3, ignored: str = "
     ]
     lines[1] += " user=interlock"
     config = folder / "pgbouncer.ini"
-    config.write_text("\n".join(lines) + "\n")
+    config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     config.chmod(0o644)
     try:
         with (folder / "log").open("wb") as log:
@@ -272,7 +272,7 @@ def _await(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
     for _ in range(600):
         if server.poll() is not None:
-            raise RuntimeError(f"PostgreSQL ended: {log.read_text()}")
+            raise RuntimeError(f"PostgreSQL ended: {log.read_text(encoding='utf-8')}")
         try:
             psycopg.connect(f"host=127.0.0.1 port={port} user=interlock dbname=postgres", connect_timeout=2).close()
         except psycopg.OperationalError:

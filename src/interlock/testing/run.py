@@ -267,7 +267,7 @@ class FakeProcess:
         """Leave what the real one leaves: the record of its backend, or a plan."""
         if self.label == "init":
             record = {"backend": {"type": "http", "config": {"address": None}}}
-            (Path(self.environ["TF_DATA_DIR"]) / "terraform.tfstate").write_text(json.dumps(record))
+            (Path(self.environ["TF_DATA_DIR"]) / "terraform.tfstate").write_text(json.dumps(record), encoding="utf-8")
         for word in self.argv:
             if word.startswith("-out="):
                 head = self._terraform.access.head

@@ -60,7 +60,7 @@ def _git_folder(top: Path) -> Path:
     """Return where git keeps a checkout's data; a submodule's are in those of the checkout that it is part of."""
     named = top / ".git"
     try:
-        text = named.read_text(errors="replace") if named.is_file() else ""
+        text = named.read_text(errors="replace", encoding="utf-8") if named.is_file() else ""
     except OSError:
         text = ""
     return (top / text.removeprefix("gitdir:").strip() if text.startswith("gitdir:") else named).resolve()

@@ -48,7 +48,9 @@ def write_secret_file(path: Path, secret: str) -> None:
     Raises:
         FileExistsError: There is one already, or a link.
     """
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+    with os.fdopen(
+        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w", encoding="utf-8"
+    ) as file:
         file.write(f"{secret}\n")
 
 

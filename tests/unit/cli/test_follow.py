@@ -144,6 +144,15 @@ def test_a_reader_that_has_gone_is_forgotten(
     assert (tmp_path / "stream").read_text() == ""
 
 
+def test_a_result_for_which_there_is_no_room_is_said_to_be_cut_off(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        follower._print("a plan")
+    assert capsys.readouterr().err == "not all of the result was written: no space left on device\n"
+
+
 def test_what_an_apply_did_is_said_at_its_end(follower: Follower, capsys: pytest.CaptureFixture[str]) -> None:
     counts = {"add": 2, "change": 1, "remove": 0}
     follower.show(entry("plan", counts=counts, resources=[], left_out=0, outputs=[], empty=False))

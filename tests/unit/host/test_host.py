@@ -2,6 +2,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
@@ -33,6 +34,19 @@ def test_a_running_process_is_alive_and_a_stopped_one_is_stopped(
     while life_of(name)[0] is Life.ALIVE:
         os.sched_yield()
     assert life_of(name)[0] is Life.STOPPED
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="ps shows whole names")
+def test_a_process_whose_name_the_kernel_cut_within_a_character_is_seen(tmp_path: Path) -> None:
+    program = tmp_path / "terraform-1.11é"  # the kernel keeps 15 bytes: half of the é
+    program.symlink_to(which("sleep") or "")
+    process = subprocess.Popen([program, "60"])
+    try:
+        seen = life_of(name_process(process.pid))[0]
+    finally:
+        process.kill()
+        process.wait()
+    assert seen is Life.ALIVE
 
 
 def test_an_ended_process_is_gone_also_before_it_is_reaped(

@@ -22,5 +22,5 @@ def requirements_text(pipeline: Pipeline) -> str:
         f"{pipeline.package.partition('[')[0]}{pipeline.extras}{what}",
         *(f"    --hash=sha256:{each}" for each in pipeline.package_sha256),
     )
-    data = resources.files("interlock.ci").joinpath("data/requirements.txt").read_text()
+    data = resources.files("interlock.ci").joinpath("data/requirements.txt").read_text(encoding="utf-8")
     return HEADER + " \\\n".join(lines) + "\n" + data

@@ -45,7 +45,7 @@ def _look(held: TerraformLock) -> tuple[Says, str, str]:
     address, port, server_port = held.client
     where = f"{address}:{port}"
     try:
-        rows = [line for name in _TABLES for line in (_PROC / name).read_text().splitlines()[1:]]
+        rows = [line for name in _TABLES for line in (_PROC / name).read_text(encoding="utf-8").splitlines()[1:]]
     except OSError:
         return Says.NOTHING, f"its client is {where}, and the connections of this host cannot be seen", _HOW
     inode = find_inode(rows, ip_address(address), port, server_port)

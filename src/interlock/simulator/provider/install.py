@@ -40,8 +40,12 @@ def install(directory: Path, *, speed: float = 1.0) -> Path:
     certificate, key = directory / "certificate.pem", directory / "key.pem"
     write_certificate(certificate, key)
     script, launcher = directory / "plugin.py", directory / _EXECUTABLE
-    script.write_text(_SCRIPT.format(paths=_import_paths(), certificate=str(certificate), key=str(key), speed=speed))
-    launcher.write_text(_LAUNCHER.format(python=shlex.quote(sys.executable), script=shlex.quote(str(script))))
+    script.write_text(
+        _SCRIPT.format(paths=_import_paths(), certificate=str(certificate), key=str(key), speed=speed), encoding="utf-8"
+    )
+    launcher.write_text(
+        _LAUNCHER.format(python=shlex.quote(sys.executable), script=shlex.quote(str(script))), encoding="utf-8"
+    )
     launcher.chmod(0o700)
     configuration = directory / "terraform.rc"
     configuration.write_text(
@@ -49,7 +53,8 @@ def install(directory: Path, *, speed: float = 1.0) -> Path:
         "provider_installation {\n"
         f'  dev_overrides {{\n    "{SOURCE}" = "{directory}"\n  }}\n'
         "  direct {}\n"
-        "}\n"
+        "}\n",
+        encoding="utf-8",
     )
     return configuration
 

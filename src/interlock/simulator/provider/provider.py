@@ -240,7 +240,7 @@ def _from_block(block: dict[str, Any], environment: Mapping[str, str]) -> dict[s
 def _from_file(environment: Mapping[str, str]) -> dict[str, Any]:
     path = Path(environment.get("HOME", "/")) / ".genesyscloudgo" / "config"
     try:
-        gateway: dict[str, Any] = json.loads(path.read_text())["gateway"]
+        gateway: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["gateway"]
     except (OSError, ValueError, KeyError):
         return {}
     params = gateway.get("pathParams") or []
@@ -260,9 +260,9 @@ def _crash_when_told(file: str | None) -> None:
     path = Path(file) if file else None
     if path is None or not path.exists():
         return
-    left = int(path.read_text())
+    left = int(path.read_text(encoding="utf-8"))
     if left > 0:
-        path.write_text(str(left - 1))
+        path.write_text(str(left - 1), encoding="utf-8")
         return
     path.unlink()
     sys.stderr.write("fatal error: concurrent map writes\n\ngoroutine 41 [running]:\nmain.configure(0x1)\n")
