@@ -11,10 +11,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from interlock.audit.entry import Entry, encode
 from interlock.errors import UsageError
 from interlock.trust.own_secrets import weakness
+from interlock.trust.secret_file import making_command
 
 KEY_CHARS_MIN = 32
 """As many random characters as make guessing hopeless: 128 bits and more, whatever the alphabet."""
@@ -64,6 +66,6 @@ def parse_key(text: str, *, said_by: str) -> AuditKey:
         raise UsageError(
             f"the key in {said_by} can be guessed",
             why=why,
-            fix="make one: openssl rand -hex 32",
+            fix=f"{making_command(Path('audit.key'))}    makes one",
         )
     return AuditKey(secret=key.encode())

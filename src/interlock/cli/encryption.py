@@ -9,6 +9,7 @@ import typer
 
 from interlock.amounts import amount
 from interlock.cli import view
+from interlock.cli.secret_output import Out, secret_output, told
 from interlock.errors import command
 
 if TYPE_CHECKING:
@@ -24,12 +25,16 @@ Store = Annotated[
 
 
 @app.command("new-key")
-def new_key(*, json: Json = False) -> None:
-    """Print a new key. Keep it outside the store and its backups: without it nothing that is encrypted can be read."""
+def new_key(*, out: Out = None, json: Json = False) -> None:
+    """Make a new key. Keep it outside the store and its backups: without it nothing that is encrypted can be read."""
     from interlock.compose.encryption import new_key as run
 
     key = run()
-    view.emit({"key": key}, json=json, human=lambda: view.say(key))
+    with secret_output(out) as write:
+        if write is not None:
+            write(f"{key}\n".encode())
+    human = key if out is None else f"wrote a new key to {out}; only you can read it"
+    view.emit(told({"key": key}, "key", out), json=json, human=lambda: view.say(human))
 
 
 @app.command()
@@ -83,7 +88,7 @@ def rewrite(*, store: Store = None, json: Json = False) -> None:
 def _show(found: EncryptionStatus) -> None:
     if not found.is_encrypted:
         view.say("the store is not encrypted")
-        view.note(f"a key encrypts it: {command('encryption', 'new-key')}")
+        view.note(f"a key encrypts it: {command('encryption', 'new-key', '--out', 'master.key')}")
         return
     view.say(f"key {' or '.join(found.masters)} opens the store")
     view.say(f"data key {found.data_key} seals; there are {amount(found.data_keys, 'data key')}")

@@ -13,6 +13,7 @@ import typer
 
 from interlock.amounts import amount
 from interlock.cli import completing, state_moves, view
+from interlock.cli.secret_output import Out, secret_output
 from interlock.errors import StateInvalid, UsageError, command
 
 if TYPE_CHECKING:
@@ -451,9 +452,11 @@ async def repair_in(site: Site, *, yes: bool, dry_run: bool) -> dict[str, Any]:
 
 
 @app.command()
-def pull(state: State, *, version: Number = None) -> None:
+def pull(state: State, *, version: Number = None, out: Out = None) -> None:
     """Print a state as Terraform reads it. It may hold secrets."""
-    view.raw(_in(state, lambda site: site.versions.body(version)))
+    with secret_output(out) as write:
+        body = _in(state, lambda site: site.versions.body(version))
+        (view.raw if write is None else write)(body)
 
 
 @app.command()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from interlock.cli import view
+from interlock.cli.secret_output import Out, secret_output, told
 
 if TYPE_CHECKING:
     from interlock.server.identity.endpoints import TokenTold
@@ -54,6 +56,7 @@ def create(
             "Only a known person can approve.",
         ),
     ] = None,
+    out: Out = None,
     store: Store = None,
     json: Json = False,
 ) -> None:
@@ -63,10 +66,14 @@ def create(
     from interlock.settings.values import parse_duration
 
     lifetime_s = None if expires is None else parse_duration(expires)
-    token, text = asyncio.run(
-        run(store, Role(role.value), states=states, note=note, lifetime_s=lifetime_s, person=person or ())
-    )
-    view.emit({"token": text, **_values(token)}, json=json, human=lambda: _tell(text, token))
+    with secret_output(out) as write:
+        token, text = asyncio.run(
+            run(store, Role(role.value), states=states, note=note, lifetime_s=lifetime_s, person=person or ())
+        )
+        if write is not None:
+            write(f"{text}\n".encode())
+    values = told({"token": text, **_values(token)}, "token", out)
+    view.emit(values, json=json, human=lambda: _tell(text, token, out))
 
 
 @app.command("ls")
@@ -100,8 +107,8 @@ def revoke(
     view.emit(_values(token), json=json, human=lambda: view.say(f"token {token.id} is revoked"))
 
 
-def _tell(text: str, token: TokenTold) -> None:
-    view.say(text)
+def _tell(text: str, token: TokenTold, out: Path | None) -> None:
+    view.say(text if out is None else f"wrote token {token.id} to {out}; only you can read it")
     ends = "for good" if token.expires_at is None else f"until {view.instant(token.expires_at)}"
     view.note(f"{token.role.value} of {token.states} {ends}; it is shown this once. Set TF_HTTP_PASSWORD to it")
 

@@ -171,7 +171,7 @@ def read_keys(text: str, *, said_by: str) -> tuple[MasterKey, ...]:
     """
     words = text.split()
     if not words:
-        raise UsageError(f"{said_by} holds no key", fix=_new_key())
+        raise UsageError(f"{said_by} holds no key", fix=new_key_command())
     return tuple(dict.fromkeys(_read_key(word, said_by) for word in words))
 
 
@@ -185,7 +185,7 @@ def _read_key(word: str, said_by: str) -> MasterKey:
         raise UsageError(
             f"{said_by} is not an encryption key",
             why=f"a key is {KEY_BYTES} random bytes in base64; a password is not one",
-            fix=_new_key(),
+            fix=new_key_command(),
         )
     return master_key(value)
 
@@ -200,8 +200,10 @@ def spell_key(value: bytes) -> str:
     return _PREFIX + base64.urlsafe_b64encode(value).decode().rstrip("=")
 
 
-def _new_key() -> str:
-    return f"{command('encryption', 'new-key')} > master.key    makes one; chmod 600 it"
+def new_key_command() -> str:
+    """Return the command that makes a key, and what is done with it then."""
+    made = command("encryption", "new-key", "--out", "master.key")
+    return f'{made}    then export INTERLOCK_ENCRYPTION_KEY_FILE="$PWD/master.key"'
 
 
 # -- texts ------------------------------------------------------------------------------------------------------------

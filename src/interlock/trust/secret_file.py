@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from interlock.errors import UsageError
 from interlock.trust.own_secrets import weakness
@@ -52,6 +55,41 @@ def write_secret_file(path: Path, secret: str) -> None:
         os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w", encoding="utf-8"
     ) as file:
         file.write(f"{secret}\n")
+
+
+@contextmanager
+def new_secret_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a new file that only its owner may read, before there is a secret to lose; it goes again when that fails.
+
+    Raises:
+        UsageError: There is one already, or a link, or it cannot be written: nothing is ever replaced.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        taken = isinstance(error, FileExistsError)
+        why = "there is a file of that name, and none is replaced" if taken else error.strerror or ""
+        raise UsageError(f"{path} is not written", why=why, fix="name a new file with --out") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, 0o600)  # whatever the umask says
+            yield file
+            file.flush()
+            os.fsync(handle)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def open_to_others(descriptor: int) -> str:
+    """Return the mode of an open file that others may read, such as `0644`; empty for any other, and for no file."""
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return ""
+    mode = stat.S_IMODE(found.st_mode)
+    is_open = stat.S_ISREG(found.st_mode) and mode & (stat.S_IRWXG | stat.S_IRWXO)
+    return f"{mode:04o}" if is_open else ""
 
 
 def check_strength(secret: str, *, what: str, fix: str) -> str:

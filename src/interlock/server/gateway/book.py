@@ -16,6 +16,7 @@ from interlock.server.gateway.organisation import SCHEMA, Organisation, check_or
 from interlock.store.before import Before, nothing_before
 from interlock.store.opening import Store
 from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record
+from interlock.store.sealing import new_key_command
 from interlock.store.vault import vault_of
 
 PREFIX = "organisation/"
@@ -155,7 +156,7 @@ class OrganisationBook:
             raise UsageError(
                 "the organisation was not added",
                 why="its secret would be stored in clear: no encryption key is given",
-                fix=f"{command('encryption', 'new-key')}    makes one; set INTERLOCK_ENCRYPTION_KEY_FILE to its file",
+                fix=new_key_command(),
             )
 
 

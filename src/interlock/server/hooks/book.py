@@ -22,6 +22,7 @@ from interlock.server.hooks.signature import spelled_secret
 from interlock.store.before import Before, nothing_before
 from interlock.store.opening import Store
 from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record, RecordStore
+from interlock.store.sealing import new_key_command
 from interlock.store.vault import vault_of
 
 HOOKS = "hook/"
@@ -187,7 +188,7 @@ class HookBook:
             raise UsageError(
                 "the hook was not added",
                 why="its secret would be stored in clear: no encryption key is given",
-                fix=f"{command('encryption', 'new-key')}    makes one; set INTERLOCK_ENCRYPTION_KEY_FILE to its file",
+                fix=new_key_command(),
             )
 
 
