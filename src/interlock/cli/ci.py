@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock.cli import view
-from interlock.cli.secret_output import tell_of_open_file
 from interlock.errors import THIS_STATE, PolicyGate, UsageError, command, reason_of
 from interlock.foreign_text import in_chat, one_line
 
@@ -214,7 +213,7 @@ def keys(*, json: Json = False) -> None:
 
     made = make_keys(secrets.token_bytes(2 * KEY_BYTES))
     told = {"INTERLOCK_SEAL_KEY": made.seal, "INTERLOCK_PLAN_KEY": made.plan, "pipeline.plan_key": made.wrap}
-    tell_of_open_file()
+    view.tell_of_open_file()
     view.emit(told, json=json, human=lambda: _show_keys(told))
 
 
@@ -555,7 +554,7 @@ def login(
     given = log_in(server, os.environ, state=state, role=None if role is None else role.value, run=run)
     view.note(f"{given.scope} of {given.state} for {given.expires_in // 60} min")
     if show:
-        tell_of_open_file("; or let --out FILE write it")
+        view.tell_of_open_file("; or let --out FILE write it")
         view.say(given.access_token)
     elif out is not None:
         _replace(out, f"{given.access_token}\n".encode())

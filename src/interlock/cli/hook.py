@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock.cli import view
-from interlock.cli.secret_output import tell_of_open_file
 from interlock.cli.token import Json, Store
 from interlock.errors import UsageError, command
 
@@ -129,7 +128,7 @@ def _persons(given: list[str]) -> dict[str, str]:
 
 def _tell(made: MadeHook, server: str, *, json: bool) -> None:
     url = (server or "SERVER").rstrip("/") + made.about.path
-    tell_of_open_file()
+    view.tell_of_open_file()
     view.emit({**_values(made.about), "url": url, "secret": made.secret}, json=json, human=lambda: _say(made, url))
 
 

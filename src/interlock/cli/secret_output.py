@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Annotated
 import typer
 
 from interlock.cli import view
-from interlock.trust.secret_file import new_secret_file, open_to_others
+from interlock.trust.secret_file import new_secret_file
 
 Out = Annotated[
     Path | None,
@@ -32,7 +30,7 @@ def secret_output(out: Path | None) -> Iterator[Write | None]:
         UsageError: See `new_secret_file`.
     """
     if out is None:
-        tell_of_open_file("; or let --out FILE write it")
+        view.tell_of_open_file("; or let --out FILE write it")
         yield None
         return
     with new_secret_file(out) as file:
@@ -43,29 +41,7 @@ def secret_output(out: Path | None) -> Iterator[Write | None]:
         yield write
 
 
-def tell_of_open_file(otherwise: str = "") -> None:
-    """Say so when a secret that follows goes into a file that others may read: a shell made it, by its umask.
-
-    Args:
-        otherwise: What to type instead.
-    """
-    try:
-        mode = open_to_others(sys.stdout.fileno())
-    except OSError:  # something of Python's that is no file
-        return
-    if mode:
-        view.note(f"others can read what is written here ({mode}): chmod 600 {_output_name()}{otherwise}")
-
-
 def told(values: Mapping[str, object], secret: str, out: Path | None) -> dict[str, object]:
     """Return what `--json` says: the secret under its name, or where it is instead."""
     kept = {name: value for name, value in values.items() if out is None or name != secret}
     return kept if out is None else {**kept, "path": str(out)}
-
-
-def _output_name() -> str:
-    link = Path("/proc/self/fd/1")
-    try:
-        return shlex.quote(str(link.readlink()))
-    except OSError:
-        return "it"

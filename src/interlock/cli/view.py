@@ -159,6 +159,31 @@ def raw(body: bytes) -> None:
     sys.stdout.buffer.write(body)
 
 
+def tell_of_open_file(otherwise: str = "") -> None:
+    """Say so when a secret that follows goes into a file that others may read: a shell made it, by its umask.
+
+    Args:
+        otherwise: What to type instead.
+    """
+    from interlock.trust.secret_file import open_to_others
+
+    try:
+        mode = open_to_others(sys.stdout.fileno())
+    except OSError:  # something of Python's that is no file
+        return
+    if mode:
+        note(f"others can read what is written here ({mode}): chmod 600 {_output_name()}{otherwise}")
+
+
+def _output_name() -> str:
+    import shlex  # here: every command starts with this module
+
+    try:
+        return shlex.quote(os.readlink("/proc/self/fd/1"))  # noqa: PTH115 - without pathlib, likewise
+    except OSError:
+        return "it"
+
+
 def failure(error: InterlockError, *, as_json: bool) -> int:
     """Print an error in its three parts and return its exit status. With `as_json` it is a document on stdout."""
     if as_json:
