@@ -477,6 +477,8 @@ def facts_of(document: PlanDocument) -> PlanFacts:
 def standing_entry(standing: Standing, pace: float | None, now: datetime) -> StandingEntry:
     """Return a place in the queue for the journal, with the expected wait from what runs of this state usually take.
 
+    While a policy holds the run back, or the queue is paused, no pace of earlier runs says when it begins.
+
     Args:
         standing: Where the run stands.
         pace: Usual seconds of one hold; None without past runs.
@@ -485,7 +487,9 @@ def standing_entry(standing: Standing, pace: float | None, now: datetime) -> Sta
     holder = standing.holders[0] if standing.holders else None
     since = holder.lease.granted_at if holder else None
     held_s = max((now - since).total_seconds(), 0.0) if since else 0.0
-    expected = None if pace is None else max(pace - held_s, 0.0) + pace * (standing.position - 1)
+    held = standing.waiter.held if standing.waiter is not None else ""
+    stands_still = held or standing.pause is not None
+    expected = None if pace is None or stands_still else max(pace - held_s, 0.0) + pace * (standing.position - 1)
     return StandingEntry(
         position=standing.position,
         ahead=[waiter.who for waiter in standing.ahead],
@@ -493,5 +497,5 @@ def standing_entry(standing: Standing, pace: float | None, now: datetime) -> Sta
         since=spell_instant(since),
         frozen=standing.pause.reason if standing.pause else None,
         expected_s=expected,
-        held=standing.waiter.held if standing.waiter is not None and standing.waiter.held else UNSET,
+        held=held or UNSET,
     )

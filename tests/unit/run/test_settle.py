@@ -2,6 +2,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.opentofu_documents import FIRST, SECOND, changed
 
 from interlock.clock import SystemClock
@@ -17,6 +18,7 @@ from interlock.errors import (
     TerraformFailed,
     command,
 )
+from interlock.lock import WHOLE_STATE, Pause, Priority, Waiter
 from interlock.lock import Stage as LockStage
 from interlock.run.leaving import note_before_apply, read_allowed
 from interlock.run.process import Ended
@@ -361,6 +363,25 @@ def test_a_place_in_the_queue_is_told_with_its_expected_start() -> None:
     assert told.expected_s == 30.0
     assert told.holder is None
     assert standing_entry(standing, None, START).expected_s is None
+    paused = replace(standing, pause=Pause(reason="holidays", by="ann", since=START))
+    assert standing_entry(paused, 10.0, START).expected_s is None, "nobody knows how long it lasts"
+    waiter = Waiter(
+        ticket="t",
+        run="r",
+        who="ann",
+        info="apply",
+        claim=WHOLE_STATE,
+        priority=Priority.APPLY,
+        lease_s=60.0,
+        patience_s=60.0,
+        arrival=1,
+        turn=1,
+        joined_at=START,
+        seen_at=START,
+        lock_id=None,
+        held="policy p: holidays",
+    )
+    assert standing_entry(replace(standing, waiter=waiter), 10.0, START).expected_s is None
 
 
 def test_a_plan_is_told_in_counts_and_a_bounded_list() -> None:
