@@ -64,6 +64,8 @@ class SomeApprovals(Struct, frozen=True, kw_only=True):
     limit: Annotated[int, from_to(1, PAGE_MAX)] = PAGE_MAX
 
 
+_OF_TWO = frozenset({Kind.FORCE_UNLOCK, Kind.RESTORE})
+
 CommentsOn = Callable[[str, str], Awaitable[str]]
 """Tells the code host where a comment of another person decides a request: for a state, ordered by an account."""
 
@@ -108,16 +110,19 @@ class _Approvals:
     async def ask(self, call: Call[OfState, Approval]) -> ToldApproval:
         """Ask for approval; the server's policies say of how many at least.
 
-        It is written down as the token's.
+        It is written down as the token's. Of two persons each may do the act: else who approves it would do it alone,
+        on the word of somebody who may only plan.
         """
         asked, state, who = call.body, call.query.state, person_of(call.caller)
+        if asked.kind in _OF_TWO:
+            call.caller.check(_acting(asked), state)
         if asked.state != state or asked.decisions or asked.used_by or asked.replaced_by:
             raise UsageError("this is not a new request for that state")
         if asked.expires_at <= asked.asked_at:
             raise UsageError("nothing was asked", why="the request would be over before it begins")
         joined, now = join(await self._home.policies.all(), state), self._home.approvals.now()
-        wants = joined.two_persons if asked.kind in {Kind.FORCE_UNLOCK, Kind.RESTORE} else bool(joined.approvals)
-        needed = 1 if asked.kind in {Kind.FORCE_UNLOCK, Kind.RESTORE} else joined.approvals
+        wants = joined.two_persons if asked.kind in _OF_TWO else bool(joined.approvals)
+        needed = 1 if asked.kind in _OF_TWO else joined.approvals
         lasts = min(asked.expires_at - asked.asked_at, span(joined.approval_s))
         ordered_by = account_of(call.caller)
         request = replace(

@@ -171,6 +171,17 @@ async def test_the_token_that_asked_cannot_approve_and_others_need_the_right(des
     assert "approved" in actions
 
 
+@pytest.mark.promise("P5")
+@pytest.mark.parametrize("kind", [Kind.FORCE_UNLOCK, Kind.RESTORE])
+async def test_of_two_persons_each_may_do_what_is_asked_for(desk: Desk, kind: Kind) -> None:
+    """A planner who asked in another's place was the second person of an operator who then acted alone."""
+    await desk.says(two_persons=True)
+    asks = desk.request(kind=kind, plan=None)
+    for role, status in ((Role.PLANNER, 403), (Role.RUNNER, 403), (Role.OPERATOR, 200)):
+        told = await desk.call("POST", "/approvals?state=prod/routing", await desk.token(role), asks)
+        assert told.status == status, (role, told.body)
+
+
 @pytest.mark.promise("P8")
 async def test_two_names_for_the_servers_own_token_are_one_person(desk: Desk) -> None:
     import base64
