@@ -147,6 +147,11 @@ class SourceText:
             end_column=end_column,
         )
 
+    def at(self, line: int, column: int) -> Span:
+        """Return the place before a character; both count from 1, and what is behind the text is its end."""
+        index = self._index(line, column) if line <= len(self._starts) else len(self.text)
+        return self.span(index, index)
+
     def _index(self, line: int, column: int) -> int:
         return self._starts[line - 1] + column - 1
 

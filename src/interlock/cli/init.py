@@ -30,7 +30,7 @@ def init(
 ) -> None:
     """Write interlock.yaml with the root modules found below, each as a state."""
     from interlock.cli import view
-    from interlock.settings.reading import FILE_NAME
+    from interlock.settings.judged import FILE_NAME
     from interlock.source.disk import SHARED, write_file
 
     if schema:

@@ -34,6 +34,7 @@ from interlock.lint.rules import (
     hcl_state_bucket_unversioned,
     hcl_syntax,
     ignore_incomplete,
+    settings_invalid,
 )
 from interlock.lint.rules.ci import CI_RULES
 
@@ -41,6 +42,7 @@ HCL_RULES: tuple[Rule, ...] = (
     hcl_syntax.RULE,
     ci_syntax.RULE,
     ignore_incomplete.RULE,
+    settings_invalid.RULE,
     hcl_backend_missing.RULE,
     hcl_backend_s3_no_lock.RULE,
     hcl_backend_s3_dynamodb_deprecated.RULE,

@@ -23,6 +23,7 @@ from interlock.lint.ignores import Ignore, find_ignores
 from interlock.lint.report import Report, reported
 from interlock.lint.rule import Rule, Sources
 from interlock.lint.unjudged import not_judged
+from interlock.settings.judged import FILE_NAME
 from interlock.source.tree import MAX_FILES, SourceUnreadable, Tree, join
 
 _SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages"})
@@ -111,6 +112,7 @@ def gather(tree: Tree, targets: tuple[str, ...]) -> tuple[Sources, Wanted]:
     modules = read_modules(recorder, tuple(folder for folder in folders if _has_configuration(tree, folder)))
     workflows = tuple(without_idle(workflow, modules) for workflow in ci.read_all(recorder, pipelines))
     _read_flows(recorder, modules)
+    _read_settings(recorder, folders, targets)
     sources = Sources(
         modules=modules,
         workflows=workflows,
@@ -119,6 +121,17 @@ def gather(tree: Tree, targets: tuple[str, ...]) -> tuple[Sources, Wanted]:
         generated_by=_generator(tree, (*folders, *_above(tree, targets))),
     )
     return sources, wanted
+
+
+def _read_settings(recorder: _Recorder, folders: Iterable[str], targets: tuple[str, ...]) -> None:
+    """Read every interlock.yaml in these folders, and the one above each target that holds there."""
+    looked = dict.fromkeys(folders)
+    for target in targets:
+        above = (join(target), *_above(recorder, (target,)))
+        looked |= dict.fromkeys(next(([one] for one in above if FILE_NAME in recorder.files(one)), []))
+    for folder in looked:
+        if FILE_NAME in recorder.files(folder):
+            recorder.read(join(folder, FILE_NAME))
 
 
 def _read_flows(recorder: _Recorder, modules: Iterable[Module]) -> None:

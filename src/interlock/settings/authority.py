@@ -200,16 +200,31 @@ def check_repository(document: Mapping[str, Any], *, file: str, operators_file: 
     Raises:
         UsageError: It sets a key that is not its own.
     """
+    for _, error in repository_faults(document, file=file, operators_file=operators_file):
+        raise error
+
+
+def repository_faults(
+    document: Mapping[str, Any], *, file: str, operators_file: str
+) -> Iterator[tuple[str, UsageError]]:
+    """Yield each key that a file of the repository may not set like this, and what to say of it.
+
+    Args: See `check_repository`.
+    """
     for key, rule in KEYS.items():
         if rule.authority is Authority.FREE:
             continue
         for value in _values(document, key.split(".")):
             if rule.allows is None or not rule.allows(value):
+                instead = f"an operator sets {rule.instead}, or writes it to {operators_file}"
                 may = f"; a repository may say {rule.limit}" if rule.limit else ""
-                raise UsageError(
-                    f"{file} may not set `{key}` to this" if rule.limit else f"{file} may not set `{key}`",
-                    why=f"a branch writes that file, and {rule.why}{may}",
-                    fix=f"take `{key}` out of it; an operator sets {rule.instead}, or writes it to {operators_file}",
+                yield (
+                    key,
+                    UsageError(
+                        f"{file} may not set `{key}` to this" if rule.limit else f"{file} may not set `{key}`",
+                        why=f"a branch writes that file, and {rule.why}{may}",
+                        fix=f"take `{key}` out of it; {instead}",
+                    ),
                 )
 
 

@@ -18,8 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from interlock.errors import UsageError, command, reason_of
+from interlock.errors import UsageError, reason_of
 from interlock.settings.authority import check_address, check_repository
+from interlock.settings.judged import (
+    FILE_NAME,
+    MAX_FILE_BYTES,
+    Fault,
+    pace_fault,
+    parsed_document,
+    read_text,
+    shape_faults,
+)
 from interlock.settings.values import (
     PROTECTIONS,
     Secret,
@@ -33,9 +42,7 @@ from interlock.trust.ownership import lets_others_write
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-FILE_NAME = "interlock.yaml"
 GITHUB_CONTAINER_HOME = Path("/github/home")
-_MAX_FILE_BYTES = 1 << 20  # a configuration file of more than 1 MiB is a mistake
 
 
 def load(directory: Path, environ: Mapping[str, str], flags: Mapping[str, object] | None = None) -> Settings:
@@ -146,12 +153,8 @@ def _doubt(path: Path) -> str:
 
 
 def _checked(settings: Settings) -> Settings:
-    if settings.heartbeat_s * 2 > settings.lease_s:
-        raise UsageError(
-            f"a heartbeat of {settings.heartbeat_s:g}s is too slow for a lease of {settings.lease_s:g}s",
-            why="one late heartbeat would already look like silence",
-            fix="make the lease at least twice the heartbeat",
-        )
+    if (error := pace_fault(settings.lease_s, settings.heartbeat_s)) is not None:
+        raise error
     return settings
 
 
@@ -231,14 +234,9 @@ def _protection(text: str) -> str:
 def _from_file(file: _File, operators: Path) -> dict[str, object]:
     path = file.path
     document = read_document(path)
-    from pydantic import ValidationError
-
-    from interlock.settings.document import Document
-
-    try:
-        parsed = Document.model_validate(document)
-    except ValidationError as error:
-        raise _explained(path, error, Document) from None
+    parsed = parsed_document(document, file=str(path))
+    if isinstance(parsed, tuple):
+        raise parsed[0].error
     if not file.is_operators:
         _check_repositorys(document, file, operators)
     elif parsed.server is not None:
@@ -269,61 +267,19 @@ def read_document(path: Path, *, otherwise: str = "interlock init") -> dict[str,
     Raises:
         UsageError: It cannot be read, is too large, or is not YAML mapping.
     """
-    from ruamel.yaml.error import YAMLError
-
-    from interlock.bounded import OutOfBounds, read_yaml, yaml_fault
-
     try:
         with path.open("rb") as file:
-            text = file.read(_MAX_FILE_BYTES + 1)
-        if len(text) > _MAX_FILE_BYTES:
-            raise UsageError(f"{path} is larger than 1 MiB", fix="keep only settings in it")
-        document = read_yaml(text.decode())
-    except OutOfBounds as error:
-        raise UsageError(f"{path} is not read", why=str(error), fix="keep only settings in it") from error
-    except (OSError, UnicodeDecodeError) as error:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
         raise UsageError(f"cannot read {path}", why=reason_of(error), fix=otherwise) from error
-    except YAMLError as error:
-        # without its cause, whose text quotes the file
-        raise UsageError(f"{path} is not valid YAML", why=yaml_fault(error), fix="correct the file") from None
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise UsageError(
-            f"{path} must be a mapping",
-            why="it is a list or a single value",
-            fix="interlock init --print" if otherwise == "interlock init" else otherwise,
-        )
+    document = read_text(data, file=str(path), otherwise=otherwise)
+    if isinstance(document, Fault):
+        raise document.error
     return document
-
-
-def _explained(path: Path, error: ValidationError, model: Any) -> UsageError:
-    return explained(str(path), error, model.keys_at)
 
 
 def explained(
     path: str, error: ValidationError, keys_at: Callable[[Sequence[int | str]], list[str]], *, again: str = ""
 ) -> UsageError:
-    """Return what is wrong with a file of settings, as a person corrects it.
-
-    Args:
-        path: The file.
-        error: What its model said.
-        keys_at: Returns the valid keys at a place in it.
-        again: What a person types once it is corrected; empty for what looks at the settings.
-    """
-    found = error.errors(include_url=False, include_input=False)
-    # A misspelled key is why another one is missing: it is told first.
-    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] != "extra_forbidden":
-        what = first["msg"].removeprefix("Value error, ")  # pydantic's word before what our own checks say
-        fix = f"correct the value, then: {again or command('doctor')}    docs/reference/configuration.md has all keys"
-        return UsageError(f"{path}: {where}: {what}", fix=fix)
-    import difflib
-
-    near = difflib.get_close_matches(str(first["loc"][-1]), keys_at(first["loc"][:-1]), n=1, cutoff=0.5)
-    meant = f"did you mean {near[0]!r}?" if near else "docs/reference/configuration.md lists all keys"
-    return UsageError(
-        f"{path}: unknown key {where!r}", why="unknown keys are errors so that a typo cannot hide", fix=meant
-    )
+    """Return what is wrong first with a file of settings; see `interlock.settings.judged.shape_faults`."""
+    return next(shape_faults(path, error, keys_at, again=again)).error

@@ -1,1 +1,1 @@
-"""One rule per file: `hcl_*.py` for Terraform, `ci_*.py` for CI files. Listed in `catalogue.py`."""
+"""One rule per file: `hcl_*.py` for Terraform, `ci_*.py` for CI, `settings_*.py` for ours. Listed in `catalogue.py`."""
