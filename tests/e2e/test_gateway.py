@@ -19,6 +19,7 @@ import pytest
 
 from interlock.errors import AuthenticationFailed, BackendUnavailable
 from interlock.gateway import bodies
+from interlock.gateway.files import OWN
 from interlock.gateway.oauth import Credentials, Secret, basic_header
 from interlock.gateway.proxy import Event
 from interlock.gateway.rules import Override
@@ -95,7 +96,7 @@ async def opened(
             tokens=tokens,
             hold_s=hold_s,
             runs_only=is_runs_own,
-            takes_files=is_runs_own,
+            files=OWN if is_runs_own else None,
             lends_token=lent is not None,
         )
         told: list[str] = [] if lent is None else lent

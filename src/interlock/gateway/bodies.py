@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from starlette.types import Message, Receive
@@ -50,28 +50,38 @@ class Bodies:
 
 @dataclass(slots=True)
 class Holding:
-    """One body that is held."""
+    """One body that is held.
+
+    Attributes:
+        bodies: All of them.
+        held_bytes: Its size.
+        is_over: Nothing more of it will come.
+    """
 
     bodies: Bodies
     held_bytes: int = 0
+    is_over: bool = False
 
-    async def read(self, receive: Receive, headers: list[Pair], limit: int) -> bytes | Refused:
-        """Read a body up to `limit` bytes within `BODY_READ_S`, counting it while it grows."""
+    async def read(
+        self, receive: Receive, headers: list[Pair], limit: int, within_s: float = BODY_READ_S
+    ) -> bytes | Refused:
+        """Read a body up to `limit` bytes in time, counting it while it grows."""
         if all(name not in _TELLING for name, _ in headers):
             return b""
         if any(name == b"content-length" and _announces(value) > limit for name, value in headers):
             return _too_large(limit)
         try:
-            async with asyncio.timeout(BODY_READ_S):
+            async with asyncio.timeout(within_s):
                 return await self._read(receive, limit)
         except TimeoutError:
-            why = f"the body did not arrive within {BODY_READ_S:g} s"
+            why = f"the body did not arrive within {within_s:g} s"
             return Refused(status=408, code="request.timeout", message=why)
 
     async def _read(self, receive: Receive, limit: int) -> bytes | Refused:
         parts: list[bytes] = []
         while True:
             message: Message = await receive()
+            self.is_over = not message.get("more_body", False)
             if message["type"] == "http.disconnect":
                 return Refused(status=400, code="bad.request", message="the client left in the middle of its body")
             part: bytes = message.get("body", b"")
@@ -83,8 +93,18 @@ class Holding:
                 why = "the gateway holds too many request bodies already; nothing was sent"
                 return Refused(status=503, code="service.unavailable", message=why)
             parts.append(part)
-            if not message.get("more_body", False):
+            if self.is_over:
                 return b"".join(parts)
+
+
+async def read_past(receive: Receive, headers: list[Pair], within_s: float) -> None:
+    """Read a body and keep nothing of it, so that who still sends it sees the answer, and not a broken connection."""
+    if all(name not in _TELLING for name, _ in headers):
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            while (message := await receive())["type"] != "http.disconnect" and message.get("more_body", False):
+                pass
 
 
 def _announces(value: bytes) -> int:

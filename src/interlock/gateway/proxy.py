@@ -22,7 +22,7 @@ from interlock.errors import InterlockError
 from interlock.gateway import answers
 from interlock.gateway.admission import Ask, Finished, Full, Grant
 from interlock.gateway.answers import Answer
-from interlock.gateway.bodies import CALL_BODY_MAX, LOGIN_BODY_MAX, Bodies
+from interlock.gateway.bodies import BODY_READ_S, CALL_BODY_MAX, LOGIN_BODY_MAX, Bodies, read_past
 from interlock.gateway.callers import Callers, Run
 from interlock.gateway.encodings import plain_body
 from interlock.gateway.files import FILE_BODY_MAX, Files
@@ -456,26 +456,34 @@ class Proxy:
 
     async def _file(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a file for an address that the API gave, and send it there while the run holds its lock."""
-        address = None if self._files is None or scope["method"] != "POST" else self._files.find(route.path)
         admitted = self._admit(route, _bearer_of(scope["headers"]), scope["method"])
-        if isinstance(admitted, Answer):
-            await self._refuse(send, admitted)
+        found = admitted if isinstance(admitted, Answer) else self._place_of_file(route, scope["method"], admitted[0])
+        if isinstance(found, Answer):
+            await read_past(receive, scope["headers"], BODY_READ_S)
+            await self._refuse(send, found)
             return
-        run = admitted[0]
-        if self._files is None or address is None or run is None:
-            await self._refuse(send, answers.refused(NOWHERE, correlation=self._ids.fresh()))
-            return
-        async with self._files.turn() as is_there:
+        files, address, run = found
+        async with files.turn(scope["headers"]) as is_there:
             if not is_there:
-                why = "the gateway holds too many files already; nothing was sent"
-                await self._refuse(send, answers.unreachable(why, correlation=self._ids.fresh()))
+                await read_past(receive, scope["headers"], files.patience.read_s)
+                await self._refuse(send, files.no_turn())
                 return
             with self.bodies.holding() as holding:
-                body = await holding.read(receive, scope["headers"], FILE_BODY_MAX)
+                body = await holding.read(receive, scope["headers"], FILE_BODY_MAX, files.patience.read_s)
                 if isinstance(body, Refused):
+                    if not holding.is_over:
+                        await read_past(receive, scope["headers"], BODY_READ_S)
                     await self._refuse(send, answers.refused(body, correlation=self._ids.fresh()))
                 else:
-                    await self._send_file(self._files, (address, run, route.caller), scope, body, send)
+                    await self._send_file(files, (address, run, route.caller), scope, body, send)
+
+    def _place_of_file(self, route: Route, method: str, run: Run | None) -> tuple[Files, URL, Run] | Answer:
+        """Return where a file goes, or the answer to one that goes nowhere."""
+        files = self._files if method == "POST" else None
+        address = None if files is None or run is None else files.find(route.path, run.run)
+        if files is None or address is None or run is None:
+            return answers.refused(NOWHERE, correlation=self._ids.fresh())
+        return files, address, run
 
     async def _send_file(
         self, files: Files, where: tuple[URL, Run, Caller], scope: Scope, body: bytes, send: Send
@@ -651,9 +659,9 @@ class Proxy:
                 await _pass_on(send, self._readdressed(call, ending), with_body=call.method != "HEAD")
 
     def _readdressed(self, call: _Call, reply: Reply) -> Reply:
-        if self._files is None or not call.base:
+        if self._files is None or not call.base or call.run is None:
             return reply
-        return self._files.readdressed(call.method, call.route.path, reply, base=call.base)
+        return self._files.readdressed(call.method, call.route.path, reply, base=call.base, run=call.run.run)
 
     def _count_served(self, flow: str) -> None:
         """Count by flow; of very many the one that began first is forgotten."""
@@ -964,7 +972,8 @@ def _base_of(route: Route, scope: Scope) -> str:
     host = _header(scope["headers"], b"host")
     if host is None or not isinstance(route.caller, RunCaller):
         return ""
-    return f"{scope.get('scheme', 'http')}://{host}/r/{route.caller.run}/{route.caller.token}"
+    mount = scope.get("root_path", "")
+    return f"{scope.get('scheme', 'http')}://{host}{mount}/r/{route.caller.run}/{route.caller.token}"
 
 
 def _form(body: bytes) -> dict[str, str]:

@@ -30,7 +30,7 @@ from interlock.gateway.allotment import Allotment
 from interlock.gateway.budget import plain_budget
 from interlock.gateway.callers import RUNS_MAX, Callers, IsCurrent, Run, digest_of
 from interlock.gateway.concurrency import Concurrency
-from interlock.gateway.files import Files
+from interlock.gateway.files import Files, Patience, Relayed, Sealed
 from interlock.gateway.forward_proxy import ForwardProxy, Proxying
 from interlock.gateway.ledger import Turn
 from interlock.gateway.lending import Lending
@@ -84,8 +84,8 @@ class Terms:
         client_priority: Class of clients that are not runs.
         open_login: Give placeholders to any client whatever it shows; for loopback only.
         runs_only: Serve runs under their prefixes and nobody else: no named client, no probe.
-        takes_files: Runs send files here that the API wants elsewhere, see `files.py`. Only where they know the gateway
-            by its own address.
+        files: Runs send files here that the API wants elsewhere, with this patience; see `files.py`. None where they do
+            not: only who knows the gateway by its own address can.
         lends_token: Runs get an access token when they log in, and not a placeholder, see `lending.py`. It is ended
             with the gateway, or once a run that lost its lock calls.
         names: Names by which clients may address it, besides those of loopback.
@@ -108,7 +108,7 @@ class Terms:
     client_priority: Priority = Priority.PLAN
     open_login: bool = False
     runs_only: bool = False
-    takes_files: bool = False
+    files: Patience | None = None
     lends_token: bool = False
     names: tuple[str, ...] = ()
     placeholder_key: bytes | None = None
@@ -457,7 +457,7 @@ class Gateway:
                 turnstile=self._turnstile,
                 tokens=self._tokens,
                 upstream=self._upstream,
-                files=self._new_files(),
+                files=self._new_files(key),
                 callers=self._callers,
                 placeholders=Placeholders(key),
                 lending=Lending(lent) if self.terms.lends_token else None,
@@ -474,11 +474,18 @@ class Gateway:
             )
         )
 
-    def _new_files(self) -> Files | None:
-        if not self.terms.takes_files:
+    def _new_files(self, key: bytes) -> Files | None:
+        if self.terms.files is None:
             return None
         api = parse_base(self.terms.api_url, "the API's address")
-        return Files(api=api, upstream=self._upstream, tokens=self._tokens, ids=self._ids, clock=self._clock)
+        return Files(
+            addresses=Relayed(api) if self.terms.relays else Sealed(api, key, self._ids),
+            patience=self.terms.files,
+            upstream=self._upstream,
+            tokens=self._tokens,
+            clock=self._clock,
+            ids=self._ids,
+        )
 
     def _own_key(self) -> bytes:
         """Return a key for placeholders: of this run's gateway a fresh one, else one that a restart finds again."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from interlock.errors import UsageError
 from interlock.gateway import Credentials, Secret
+from interlock.gateway.files import OWN, RELAYED
 from interlock.gateway.rules import parse_override
 from interlock.gateway.service import Terms
 from interlock.genesys import parse_region
@@ -295,6 +296,7 @@ def _servers_way(logins: list[ProviderLogin], far: ServerOrganisation) -> tuple[
         login_url=far.address,
         credentials=Credentials(client_id=PLACEHOLDER_CLIENT, secret=Secret(_NO_SECRET)),
         runs_only=True,
+        files=RELAYED,
         relays=True,
     )
     return ([Way(terms=terms, logins=tuple(led), is_servers=True)] if led else []), left
@@ -345,7 +347,7 @@ def _terms(group: list[ProviderLogin], key: tuple[object, ...], section: Mapping
         tokens=int(str(section.get("tokens", 10))),
         hold_s=float(str(section.get("hold", 8.0))),
         runs_only=True,
-        takes_files=True,
+        files=OWN,
     )
 
 

@@ -225,7 +225,8 @@ class GatewayDoors:
             await _answer(send, self._reads_only(way))
             return
         rest = asked.raw_path.decode("latin-1")
-        await opened.gateway.app({**scope, "raw_path": asked.raw_path, "path": rest, "root_path": ""}, receive, send)
+        mounted = {"raw_path": asked.raw_path, "path": rest, "root_path": f"{MOUNT}/{asked.organisation}"}
+        await opened.gateway.app({**scope, **mounted}, receive, send)
 
     async def _find(self, asked: Asked | None) -> tuple[_Open, Way] | None:
         """Return the gateway and the way that a request proves to be one of; None for a stranger's."""

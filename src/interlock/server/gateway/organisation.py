@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from interlock.errors import UsageError, command
 from interlock.gateway import Credentials, Secret, parse_override
+from interlock.gateway.files import SERVERS as SERVERS_PATIENCE
 from interlock.gateway.service import Terms
 from interlock.gateway.takings import SERVERS
 from interlock.genesys import parse_region
@@ -80,6 +81,7 @@ class Organisation(Struct, frozen=True, kw_only=True):
             credentials=Credentials(client_id=self.client_id, secret=Secret(self.secret)),
             budgets=tuple(parse_override(each) for each in self.budgets),
             runs_only=True,
+            files=SERVERS_PATIENCE,
             placeholder_key=bytes.fromhex(self.key),
             named=SERVERS,
         )

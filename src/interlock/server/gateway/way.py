@@ -94,6 +94,8 @@ def may_send(way: Way, method: str, raw_path: bytes, query: bytes) -> bool:
     if not way.reads_only:
         return True
     route = find_route(method, raw_path, query)
+    if isinstance(route, Route) and route.door is Door.FILES:
+        return False
     if not isinstance(route, Route) or route.door is not Door.API:
         return True
     return is_read(method, route.path) or (method == "POST" and route.path.rstrip("/").endswith(_QUERY_POST))
