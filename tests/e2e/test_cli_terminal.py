@@ -58,6 +58,28 @@ def test_ctrl_c_answers_every_question(desk: Desk, words: tuple[str, ...]) -> No
     assert len(desk.history()) == 2
 
 
+ASKS = 'variable "colour" {}\nvariable "password" {\n  sensitive = true\n}\n' + ONE
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize(
+    ("words", "question", "status", "said"),
+    [
+        (("apply", "module", "--state", "s"), "exactly this plan? [y/N]", 41, "next   interlock plan --state s"),
+        (("plan", "asks"), "Enter a value:", 130, "error[interrupted]"),
+        (("plan", "asks", "--", "-var=colour=red"), "var.password", 130, "error[interrupted]"),
+    ],
+)
+def test_ctrl_d_at_a_question_is_told_to_the_person_who_typed_it(
+    desk: Desk, words: tuple[str, ...], question: str, status: int, said: str
+) -> None:
+    """The terminal is still there, so that nobody hung up and everything can be said."""
+    desk.module(text=ONE)
+    desk.module("asks", ASKS)
+    code, shown = at_terminal(desk, *words, answers=[(question, b"\x04")], columns=200)
+    assert (code, said in shown) == (status, True), shown
+
+
 def test_the_live_line_never_wraps_and_there_is_none_where_the_cursor_cannot_move(desk: Desk) -> None:
     module = desk.module(text=ONE)
     _, shown = at_terminal(desk, "plan", module, columns=30)

@@ -384,10 +384,11 @@ def answered(question: str, put: Callable[[], None], *, hidden: bool = False) ->
         hidden: Do not show what is typed.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C.
+        KeyboardInterrupt: Ctrl-C, or Ctrl-D.
         Terminated: SIGTERM, or nobody can answer any more: the terminal was closed.
     """
     from interlock.errors import Terminated
+    from interlock.run.front_end import is_open_terminal
 
     gone = Terminated("nobody answered", why=f"the terminal was closed, or SIGTERM came: {question}", fix="try again")
 
@@ -409,6 +410,8 @@ def answered(question: str, put: Callable[[], None], *, hidden: bool = False) ->
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if not line and is_open_terminal(sys.stdin):
+        raise KeyboardInterrupt
     if not line:
         forget_terminal(shown)
         raise gone

@@ -168,14 +168,25 @@ class FrontEnd:
 
 
 def _answer(answers: TextIO) -> str:
-    """Return the word for what a person typed; a terminal that was closed is not an answer of no."""
+    """Return the word for what a person typed; Ctrl-D is no, and a terminal that was closed is no answer at all."""
     try:
         line = answers.readline()
     except OSError:  # EIO
         line = ""
-    if not line:
+    if not line and not is_open_terminal(answers):
         return "sighup"
     return "approve" if line.strip().lower() in _YES else "reject"
+
+
+def is_open_terminal(stream: TextIO) -> bool:
+    """Say whether a stream is a terminal that is still there: at one that was closed the input ends, too."""
+    import termios
+
+    try:
+        termios.tcgetattr(stream.fileno())
+    except (termios.error, OSError, ValueError):
+        return False
+    return True
 
 
 class Signals:

@@ -897,7 +897,7 @@ class Supervisor:
                 raise TerraformFailed(
                     f"Terraform was killed ({name_signal(outcome.ended.killed_by or 0)}) while it planned",
                     why="nothing was changed",
-                    fix=command("plan", self._order.directory),
+                    fix=command("plan", "--state", self._order.state, self._order.directory),
                 )
             case PlanEnd.FAILED:
                 raise self._diagnosed(outcome)
@@ -1008,7 +1008,9 @@ class Supervisor:
         self._check_going_on()
         if not approved:
             raise PolicyGate(
-                "the plan was not approved", why="the answer was no; nothing was changed", fix="interlock plan"
+                "the plan was not approved",
+                why="the answer was no; nothing was changed",
+                fix=command("plan", "--state", self._order.state, self._order.directory),
             )
 
     async def _apply(self, path: Path, facts: PlanFacts) -> int:
