@@ -29,6 +29,14 @@ def verdicts(desk: Desk, run: str) -> list[str]:
     return [str(entry.facts.get("verdict")) for entry in desk.journal(run, "recovery")]
 
 
+def broken_by_itself(desk: Desk, summary: Summary) -> list[tuple[str, str]]:
+    """Return what the audit log says of a run's grant that was broken: of which state, and on what verdict."""
+    entries = desk.run("audit", "ls", "--json").document["entries"]
+    facts = [(e["subject"], e["facts"]) for e in entries if e["action"] == "force-unlock"]
+    assert all(said["reasons"] and said["done"] for _, said in facts)
+    return [(subject, said["verdict"]) for subject, said in facts if said["token"] == summary.token]
+
+
 def clean(desk: Desk, module: Path, round_: int) -> bool:
     words = ("plan", module, "--state", "s", "--detailed-exitcode", "--", f"-var=round={round_}")
     return desk.run(*words).code == 0
@@ -64,6 +72,7 @@ def test_a_run_killed_with_its_front_end_is_recovered_by_the_next_in_line(desk: 
     assert summary.run in {version.run for version in versions}
     assert clean(desk, module, 2)
     assert dead.wait().code == -signal.SIGKILL
+    assert broken_by_itself(desk, summary) == [("interlock:s", "gone")]
 
 
 @pytest.mark.promise("P2")
@@ -185,6 +194,7 @@ def test_recover_takes_over_a_run_whose_supervisor_was_killed_while_its_terrafor
     assert saved(desk) == {"kept", "work"}
     assert desk.lock().holders == ()
     assert desk.summary().exit == 143
+    assert broken_by_itself(desk, summary) == [("interlock:s", "gone")]
 
 
 def test_wait_waits_no_longer_than_it_was_told_for_a_terraform_whose_supervisor_was_killed(

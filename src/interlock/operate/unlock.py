@@ -323,7 +323,7 @@ class GrantCase:
     def __init__(self, question: _Question) -> None:
         self._question = question
         self._coordinator = queue_of(question.site)
-        self._recovery = structs.replace(breaker_of(question.site), by=question.actor)
+        self._recovery = structs.replace(breaker_of(question.site), by=question.actor, log=None)
         self._state = question.site.ref.queue
         self._holder: Holder | None = None
         self._explained: Explained | None = None

@@ -5,7 +5,7 @@ Used by every waiting run of embedded mode (`attend`), so a queue stands behind 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from msgspec import Struct
@@ -46,6 +46,10 @@ class Noticed(Struct, frozen=True, kw_only=True):
 Tell = Callable[[Noticed], None]
 Cannot = Callable[[Exception], None]
 """Told why nobody can be looked after, once for each time."""
+
+
+Log = Callable[[Holder, str, str], Awaitable[object]]
+"""Writes down that a grant was broken: its holder, why it might be, and what was saved."""
 
 
 class _Seen(Struct):
@@ -105,12 +109,14 @@ class Breaker(Struct, frozen=True, kw_only=True):
         leftovers: What dead runs left.
         clock: Our own clock.
         by: Who acts, for the record.
+        log: Where it is written down; None where whoever called writes it, or a server.
     """
 
     coordinator: Coordinator
     leftovers: Leftovers
     clock: Clock
     by: str
+    log: Log | None = None
 
     async def attend(self, state: str, tell: Tell, cannot: Cannot = lambda _: None) -> None:
         """Watch the holders of `state` until cancelled, and break the grants of those that are gone.
@@ -181,13 +187,12 @@ class Breaker(Struct, frozen=True, kw_only=True):
             return None
         except InterlockError as error:
             saved = f"its unsaved state could not be stored and is kept: {error}"
-        noticed = Noticed(verdict="broken", token=holder.token, run=holder.run, text=saved)
         # Who waits for the state can have it before we hear that it is free, and calls us off: the break would stand in
         # no journal, and the dead run would have no end.
-        is_broken = await to_its_end(self._break(state, holder, reason, lambda: tell(noticed)))
+        is_broken = await to_its_end(self._break(state, holder, reason, saved, tell))
         return saved if is_broken else None
 
-    async def _break(self, state: str, holder: Holder, reason: str, tell: Callable[[], None]) -> bool:
+    async def _break(self, state: str, holder: Holder, reason: str, saved: str, tell: Tell) -> bool:
         """Break a grant, and write down how its run ended; say whether it was still there."""
         broken = Broken(ticket=holder.ticket, token=holder.token, by=self.by, reason=reason[:_REASON_CHARS])
         try:
@@ -195,5 +200,7 @@ class Breaker(Struct, frozen=True, kw_only=True):
         except LeaseLost:
             return False
         self.leftovers.close(state, holder)
-        tell()
+        tell(Noticed(verdict="broken", token=holder.token, run=holder.run, text=saved))
+        if self.log is not None:
+            await self.log(holder, reason, saved)
         return True

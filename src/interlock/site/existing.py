@@ -155,13 +155,12 @@ class ExistingSite:
     async def held(self, what: str, *, through: str = "") -> AsyncIterator[Seat | None]:
         """See `Site.held`: first the place in its queue, where it has one, then Terraform's own lock."""
         from interlock.site.holding import holding_unless_moved
+        from interlock.site.opening import breaker_of
 
         seat: Seat | None = None
         async with AsyncExitStack() as stack:
             if self.coordinator is not None:
-                place = holding_unless_moved(
-                    self.home, self.ref.queue, what, self.coordinator, self.leftovers, through=through
-                )
+                place = holding_unless_moved(self.home, self.ref.queue, what, breaker_of(self), through=through)
                 seat = await stack.enter_async_context(place)
             await stack.enter_async_context(self.versions.holding(what))
             yield seat

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from interlock.coordinator.interface import OnChange
     from interlock.home.interface import Home
     from interlock.lock import Grant, Pause
-    from interlock.recovery.breaker import Leftovers
+    from interlock.recovery.breaker import Breaker
     from interlock.run.surroundings import Seat
 
 
@@ -34,10 +34,9 @@ async def holding(
     state: str,
     info: str,
     *,
-    coordinator: Coordinator | None = None,
+    rescuer: Breaker | None = None,
     through: str = "",
     on_change: OnChange | None = None,
-    leftovers: Leftovers | None = None,
 ) -> AsyncIterator[Seat]:
     """Hold a state for a person's command, renewed until the context ends; waits in the queue like any run.
 
@@ -45,16 +44,15 @@ async def holding(
         home: Ours.
         state: Name of its queue.
         info: What for.
-        coordinator: Its queue; None for that of our own backend.
+        rescuer: Its queue, and what looks after a silent holder there; None for those of our own backend.
         through: The reason of a pause that does not hold the command back, since it settles what that is for.
-        leftovers: What dead runs and commands left of the state; None for those of our own backend.
         on_change: Told where we stand while we wait; what it raises ends the wait.
     """
     from interlock.lock import Requested
-    from interlock.recovery.breaker import Breaker
     from interlock.site.hold_record import write_hold
 
-    queue = home.coordinator if coordinator is None else coordinator
+    rescuer = rescuer or _own_rescuer(home, state)
+    queue = rescuer.coordinator
     request = Requested(
         ticket=queue.new_ticket(),
         who=home.me,
@@ -65,7 +63,6 @@ async def holding(
     )
     named = await asyncio.to_thread(write_hold, home.settings.home, request.ticket)
     try:
-        rescuer = Breaker(coordinator=queue, leftovers=leftovers or _own_leftovers(home), clock=home.clock, by=home.me)
         attending = asyncio.create_task(rescuer.attend(state, lambda _: None))
         try:
             grant = await queue.acquire(state, request, timeout_s=home.settings.wait_s, on_change=on_change)
@@ -95,10 +92,15 @@ async def _forget_unless_there(queue: Coordinator, state: str, ticket: str, name
         named.unlink(missing_ok=True)
 
 
-def _own_leftovers(home: Home) -> Leftovers:
+def _own_rescuer(home: Home, state: str) -> Breaker:
+    from interlock.recovery.breaker import Breaker
+    from interlock.site.broken import log_of
     from interlock.site.own_leftovers import OwnLeftovers
+    from interlock.site.ref import own_address
 
-    return OwnLeftovers(runs=home.runs, archive=home.archive, clock=home.clock, creations=home.creations)
+    leftovers = OwnLeftovers(runs=home.runs, archive=home.archive, clock=home.clock, creations=home.creations)
+    log = log_of(home, own_address(state), is_own=True)
+    return Breaker(coordinator=home.coordinator, leftovers=leftovers, clock=home.clock, by=home.me, log=log)
 
 
 @asynccontextmanager
@@ -133,7 +135,7 @@ class _MovedError(Exception):
 
 @asynccontextmanager
 async def holding_unless_moved(
-    home: Home, state: str, info: str, coordinator: Coordinator, leftovers: Leftovers, *, through: str
+    home: Home, state: str, info: str, rescuer: Breaker, *, through: str
 ) -> AsyncIterator[Seat | None]:
     """Hold a state as `holding` does; without a place where it was moved, also while we waited: yields None then.
 
@@ -147,15 +149,14 @@ async def holding_unless_moved(
 
     async with AsyncExitStack() as stack:
         try:
-            look((await coordinator.view(state)).lock.pause)
+            look((await rescuer.coordinator.view(state)).lock.pause)
             place = holding(
                 home,
                 state,
                 info,
-                coordinator=coordinator,
+                rescuer=rescuer,
                 through=through,
                 on_change=lambda standing: look(standing.pause),
-                leftovers=leftovers,
             )
             seat: Seat | None = await stack.enter_async_context(place)
         except _MovedError:

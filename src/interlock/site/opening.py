@@ -106,9 +106,11 @@ def budgets_of(site: Site) -> LedgerPlace | None:
 def breaker_of(site: Site) -> Breaker:
     """Return what recovers the locks of dead runs on a state that has a queue."""
     from interlock.recovery.breaker import Breaker
+    from interlock.site.broken import log_of
 
     home = site.home
-    return Breaker(coordinator=queue_of(site), leftovers=site.leftovers, clock=home.clock, by=home.me)
+    log = log_of(home, site.ref.address, is_own=site.ref.is_own)
+    return Breaker(coordinator=queue_of(site), leftovers=site.leftovers, clock=home.clock, by=home.me, log=log)
 
 
 async def plan_hint(ref: StateRef, home: Home) -> str:

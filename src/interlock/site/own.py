@@ -126,10 +126,10 @@ class OwnSite:
     async def held(self, what: str, *, through: str = "") -> AsyncIterator[Seat | None]:
         """See `Site.held`. Who was granted a state that was moved is nobody, so that one needs no place."""
         from interlock.site.holding import holding_unless_moved
+        from interlock.site.opening import breaker_of
 
-        async with holding_unless_moved(
-            self.home, self.ref.queue, what, self.coordinator, self.leftovers, through=through
-        ) as seat:
+        place = holding_unless_moved(self.home, self.ref.queue, what, breaker_of(self), through=through)
+        async with place as seat:
             yield seat
 
     async def keep(self) -> str:

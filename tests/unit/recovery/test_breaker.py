@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import BackendUnavailable, LeaseLost, StateInvalid
@@ -20,8 +21,6 @@ ELSEWHERE = ProcessName(host="elsewhere", machine="m", boot="b", namespace="n", 
 def dead() -> ProcessName:
     """Return the name of a process that was certainly here and is certainly gone: an earlier one with our pid."""
     import os
-
-    from msgspec.structs import replace
 
     from interlock.host import name_process
 
@@ -182,6 +181,29 @@ async def test_a_state_for_which_there_was_no_room_is_saved_when_there_is_and_it
     await scene.clock.advance(LEASE_S)
     attending.cancel()
     assert (await scene.holders(), scene.leftovers.done[-1], len(scene.failed)) == ([], "close r1", 1)
+
+
+@pytest.mark.promise("P5")
+async def test_a_break_is_written_down_once_and_a_log_that_cannot_be_written_leaves_nothing_undone(
+    scene: Scene,
+) -> None:
+    logged: list[tuple[str, str, str]] = []
+
+    async def log(holder: Holder, reason: str, saved: str) -> None:
+        logged.append((holder.run, reason, saved))
+        if len(logged) > 1:
+            raise BackendUnavailable("the log is away")
+
+    scene.breaker = replace(scene.breaker, log=log)
+    await scene.hold()
+    await scene.attend(LEASE_S * 1.3)
+    ((run, reason, saved),) = logged
+    assert (run, "no heartbeat" in reason, saved) == ("r1", True, "stored")
+    again = Requested(ticket="r2", run="r2", who="a@b", lease_s=LEASE_S, patience_s=15.0)
+    await scene.coordinator.acquire("s", again, timeout_s=0.0)
+    await scene.attend(LEASE_S * 1.3)
+    assert (await scene.holders(), scene.told[-1], scene.leftovers.done[-1]) == ([], "broken", "close r2")
+    assert len(scene.failed) == 1
 
 
 async def test_an_orphaned_terraform_is_asked_to_stop_and_the_lock_waits_for_it(scene: Scene) -> None:
