@@ -18,6 +18,13 @@ THIS_STATE: Final = "{state}"
 Whoever knows fills it in: `InterlockError.naming`.
 """
 
+PROGRAM: Final = "{terraform}"
+"""Stands in a hint for the program that the person uses, `terraform` or `tofu`, where a raiser does not know it.
+
+Whoever knows fills it in: `InterlockError.running`. A face that cannot know says `USUAL_PROGRAM`.
+"""
+USUAL_PROGRAM: Final = "terraform"
+
 
 def command(*words: object) -> str:
     """Return an `interlock` command line for a hint, each word quoted as a shell needs it.
@@ -30,7 +37,7 @@ def command(*words: object) -> str:
 
 def _word(word: object) -> str:
     text = str(word)
-    if text == THIS_STATE:
+    if text in (THIS_STATE, PROGRAM):
         return text
     # a folder that is called like a flag must not become one
     return shell_word(f"./{text}" if isinstance(word, PurePath) and text.startswith("-") else text)
@@ -73,6 +80,11 @@ def fill_in(hint: str, state: str) -> str:
     return hint.replace(THIS_STATE, shell_word(state))
 
 
+def fill_in_program(hint: str, program: str = USUAL_PROGRAM) -> str:
+    """Return a hint with `PROGRAM` replaced by the name that a person types."""
+    return hint.replace(PROGRAM, program)
+
+
 class InterlockError(Exception):
     """The root of all failures that Interlock reports on purpose.
 
@@ -104,9 +116,19 @@ class InterlockError(Exception):
         self.fix = fill_in(self.fix, state)
         return self
 
+    def running(self, program: str) -> Self:
+        """Fill in which program the hint is for, and return the same error.
+
+        Args:
+            program: As the person types it, `terraform` or `tofu`.
+        """
+        self.fix = fill_in_program(self.fix, program)
+        return self
+
     def __str__(self) -> str:
         """All parts on one line, for logs; views print three lines."""
-        return " | ".join(part for part in (self.what, self.why, fill_in(self.fix, ".")) if part)
+        fix = fill_in_program(fill_in(self.fix, "."))
+        return " | ".join(part for part in (self.what, self.why, fix) if part)
 
 
 class UsageError(InterlockError):

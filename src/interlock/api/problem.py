@@ -15,7 +15,7 @@ from msgspec import Struct
 from interlock import errors
 from interlock.bounded import decode_json
 from interlock.coordinator.refusals import HeadMoved, PlaceLost
-from interlock.errors import BackendUnavailable, InterlockError
+from interlock.errors import BackendUnavailable, InterlockError, fill_in_program
 from interlock.rights.token import Forbidden
 from interlock.store import RecordDamaged
 
@@ -85,7 +85,7 @@ def problem_of(error: InterlockError) -> Problem:
         title=error.what,
         status=error.http_status,
         detail=error.why,
-        next=error.fix,
+        next=fill_in_program(error.fix),
         code=error.code,
         kind=kind.__name__,
         exit_status=kind.exit_status,

@@ -25,7 +25,7 @@ from typing import Any, ClassVar, TypeAlias, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from interlock.errors import AuthenticationFailed, InterlockError, UsageError, fill_in
+from interlock.errors import AuthenticationFailed, InterlockError, UsageError, fill_in, fill_in_program
 from interlock.foreign_text import one_line, safe_json
 from interlock.instants import spelled
 from interlock.late_pattern import late
@@ -301,7 +301,8 @@ def _refused(outcome: Refused) -> Answer:
         headers["WWW-Authenticate"] = 'Basic realm="interlock", charset="UTF-8"'
     if outcome.retry_after_s is not None:
         headers["Retry-After"] = str(outcome.retry_after_s)
-    facts: dict[str, Any] = {"error": error.code, "what": error.what, "why": error.why, "fix": fill_in(error.fix, ".")}
+    fix = fill_in_program(fill_in(error.fix, "."))
+    facts: dict[str, Any] = {"error": error.code, "what": error.what, "why": error.why, "fix": fix}
     return Answer(status=status, headers=headers, body=_json(facts))
 
 

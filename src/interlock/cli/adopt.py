@@ -12,6 +12,7 @@ import typer
 
 from interlock.amounts import amount
 from interlock.cli import completing, view
+from interlock.cli.program import program_in
 from interlock.errors import PolicyGate, UsageError, command
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _show_edit(plan: Plan, where: Path) -> None:
     for line in plan.edit.diff().splitlines():
         view.note(f"  {line}")
     if plan.edit.record is not None:
-        view.note(f"  put aside what terraform init recorded: {os.path.relpath(plan.edit.record, where)}")
+        view.note(f"  put aside what init recorded: {os.path.relpath(plan.edit.record, where)}")
 
 
 def _count(plan: Plan) -> str:
@@ -207,7 +208,8 @@ def _say_left(plan: Plan, kept: _Done, *, dry_run: bool) -> None:
     view.note(f"earlier versions stay here: {command('state', 'history', plan.states[0].source.queue)}")
     view.note(f"to work on it here again: {command('adopt', plan.states[0].source.directory or Path())}")
     first = "" if plan.edit.is_empty or kept.edited else "make that edit, then: "
-    view.note(f"next: {first}terraform init && terraform plan")
+    program = program_in(plan.states[0].source.directory or Path())
+    view.note(f"next: {first}{program} init && {program} plan")
 
 
 def ask(question: str, *, yes: bool) -> None:

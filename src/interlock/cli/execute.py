@@ -117,7 +117,7 @@ def divide_words(words: Sequence[str]) -> tuple[Path, StateCommand]:
     Raises:
         UsageError: The first word is neither; or see `read_command`.
     """
-    from interlock.errors import UsageError, command
+    from interlock.errors import PROGRAM, UsageError, command
     from interlock.terraform.state_command import is_program, is_verb, read_command
 
     program_follows = len(words) > 1 and is_program(words[1])
@@ -129,7 +129,7 @@ def divide_words(words: Sequence[str]) -> tuple[Path, StateCommand]:
         raise UsageError(
             f"{words[0]} is neither the folder of a root module nor a command of Terraform",
             why="exec takes a folder, or none, and after it terraform or tofu with one of their commands",
-            fix=command("exec", "--", "terraform", "state", "list"),
+            fix=command("exec", "--", PROGRAM, "state", "list"),
         )
     return Path(words[0]), read_command(words[1:])
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from interlock.errors import UsageError, command
+from interlock.errors import PROGRAM, UsageError, command
 from interlock.options import RUN_OPTIONS
 
 _RUNS: Final = frozenset({"plan", "apply", "destroy", "drift", "import"})
@@ -31,12 +31,12 @@ _ON_A_STATE: Final = frozenset(
     | {"state list", "state replace-provider"}
 )
 _ELSEWHERE: Final = {
-    "fmt": ("terraform fmt", "it needs no state and no lock"),
+    "fmt": (f"{PROGRAM} fmt", "it needs no state and no lock"),
     "get": ("interlock plan", "every run gets its modules by itself"),
-    "test": ("terraform test", "it makes a state of its own"),
+    "test": (f"{PROGRAM} test", "it makes a state of its own"),
     "show": ("interlock runs show latest --plan", "a plan is kept with its run; a state is shown by its name"),
     "workspace": ("interlock state ls", "a workspace begins with its first apply: TF_WORKSPACE=NAME interlock apply"),
-    "metadata": ("terraform metadata functions -json", "it needs no state"),
+    "metadata": (f"{PROGRAM} metadata functions -json", "it needs no state"),
     "unlock": ("interlock force-unlock STATE", "it breaks a lock only on proof that its holder is gone"),
     "ls": ("interlock runs ls", "or interlock state ls, queue ls, lock ls"),
     "history": ("interlock state history", "a history is that of a state"),
@@ -111,7 +111,7 @@ def _point_elsewhere(own: Sequence[str]) -> None:
         name = " ".join(own[:count])
         if name in _ON_A_STATE:
             words = [word for word in own if not word.startswith("--")]
-            fix = command("exec", "--", "terraform", *words)
+            fix = command("exec", "--", PROGRAM, *words)
             raise UsageError(f"interlock {name} is a command of Terraform", why="exec runs it under the lock", fix=fix)
     if own[0] in _ELSEWHERE:
         fix, why = _ELSEWHERE[own[0]]

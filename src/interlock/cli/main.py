@@ -10,7 +10,7 @@ import gc
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -248,7 +248,8 @@ def _run(arguments: list[str], spare: Spare | None = None) -> int:
             raise
         from interlock.cli import view
 
-        failed = _without_secrets(_translated(error).naming(_subject(arguments)), arguments)
+        told = _translated(error)
+        failed = _without_secrets(_naming(told, arguments), arguments)
         return view.failure(failed, as_json="--json" in _own(arguments))
     return result if isinstance(result, int) else 0
 
@@ -273,18 +274,36 @@ def _without_secrets(error: InterlockError, arguments: list[str]) -> InterlockEr
     return error
 
 
-def _subject(arguments: list[str]) -> str:
-    """Return the state or root module that a command line is about, for the hints; `.` where it names none."""
+def _naming(error: InterlockError, arguments: list[str]) -> InterlockError:
+    """Fill into the hint of a failure which state and which program the command line is about."""
+    from pathlib import Path
+
+    from interlock.cli.program import with_program
+
+    values = _values(arguments)
+    folder, named = values.get("directory"), values.get("terraform")
+    return with_program(error.naming(_subject(values)), Path(str(folder or ".")), str(named) if named else None)
+
+
+def _subject(values: Mapping[str, object]) -> str:
+    """Return the state or root module that a command line is about; `.` where it names none."""
+    return str(next((values[name] for name in ("state", "directory") if values.get(name)), "."))
+
+
+def _values(arguments: list[str]) -> Mapping[str, object]:
+    """Return what a command line says, by the names of its parameters; nothing where it cannot be read."""
     group, context, rest = build(), None, _own(arguments)
     try:
         while hasattr(group, "resolve_command"):
             context = group.make_context("interlock", rest, parent=context, resilient_parsing=True)
             left = [*context._protected_args, *context.args]  # noqa: SLF001 - Click keeps there what it has not parsed
             _, group, rest = group.resolve_command(context, left)
-        values = group.make_context("interlock", rest, parent=context, resilient_parsing=True).params
+        params: Mapping[str, object] = group.make_context(
+            "interlock", rest, parent=context, resilient_parsing=True
+        ).params
     except Exception:  # noqa: BLE001 - a command line that cannot be read has its own failure, which is being told
-        return "."
-    return str(next((values[name] for name in ("state", "directory") if values.get(name)), "."))
+        return {}
+    return params
 
 
 def _perform(arguments: list[str], started: Spare | None) -> object:

@@ -248,7 +248,9 @@ class _Work:
         )
 
     def _refused(self, root: _Root, error: InterlockError) -> None:
-        told = error.naming(str(root.folder))
+        from interlock.cli.program import with_program
+
+        told = with_program(error.naming(str(root.folder)), root.folder)
         view.note(f"{root.name}:")
         view.say_failure(told.code, told.what, told.why, told.fix)
         root.exit = error.exit_status

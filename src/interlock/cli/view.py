@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import IO, TYPE_CHECKING, Any
 
-from interlock.errors import InterlockError, command
+from interlock.errors import InterlockError, command, fill_in_program
 from interlock.foreign_text import CELL_CHARS, LINE_CHARS, indented, many_lines, one_line, safe_json
 from interlock.instants import moved, spelled
 from interlock.late_pattern import late
@@ -198,7 +198,7 @@ def failure(error: InterlockError, *, as_json: bool) -> int:
 
 def say_failure(code: str, what: str, why: str, fix: str) -> None:
     """Print the three parts of a failure on stderr."""
-    write = sys.stderr.write
+    write, fix = sys.stderr.write, fill_in_program(fix)
     write(f"{_bold_red(f'error[{one_line(code)}]:')} {one_line(local(what))}\n")
     if why:
         write(f"  why    {indented(local(why), _UNDER_WHY)}\n")
@@ -209,7 +209,13 @@ def say_failure(code: str, what: str, why: str, fix: str) -> None:
 
 def failure_values(error: InterlockError) -> dict[str, object]:
     """Return a failure as `--json` says it."""
-    parts = {"code": error.code, "exit": error.exit_status, "what": error.what, "why": error.why, "next": error.fix}
+    parts = {
+        "code": error.code,
+        "exit": error.exit_status,
+        "what": error.what,
+        "why": error.why,
+        "next": fill_in_program(error.fix),
+    }
     return {**parts, **error.facts}
 
 

@@ -342,9 +342,11 @@ _LATEST = command("runs", "logs", "latest")
 
 
 def _failed(error: InterlockError, order: Order) -> EndEntry:
+    from interlock.run.binary import typed_program
     from interlock.run.entries import EndEntry
 
     error.naming(order.directory if order.backend else order.state)
+    error.running(typed_program(order.terraform, os.environ))
     error.fix = error.fix.replace(_LATEST, command("runs", "logs", order.run))  # another run may be the latest by then
     return EndEntry.of(error)
 

@@ -19,7 +19,7 @@ from interlock.server.identity.records import TrustBook
 from interlock.server.tfe.login import Begun, Challenge
 
 _SCOPE: Final = "openid profile"
-_AGAIN: Final = "terraform login HOST    begins anew"
+_AGAIN: Final = "terraform login HOST, or tofu login HOST,    begins anew"
 _OTHERWISE: Final = "paste a token of this server into the page instead"
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from interlock.address import Address, InstanceKey
-from interlock.errors import TerraformFailed, UsageError
+from interlock.errors import PROGRAM, TerraformFailed, UsageError
 from interlock.state import Document, ObjectKey
 from interlock.terraform.plan import ShownPlan
 
@@ -79,7 +79,7 @@ def from_plan_json(data: bytes | str) -> Inventory:
 
 
 def _unreadable(why: str) -> UsageError:
-    return UsageError("the plan's JSON cannot be read", why=why, fix="terraform show -json PLANFILE > plan.json")
+    return UsageError("the plan's JSON cannot be read", why=why, fix=f"{PROGRAM} show -json PLANFILE > plan.json")
 
 
 def _inventory(things: Iterator[Thing]) -> Inventory:

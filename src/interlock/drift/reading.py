@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from interlock.drift.inventory import Inventory, inventory_of
-from interlock.errors import TerraformFailed
+from interlock.errors import PROGRAM, TerraformFailed
 from interlock.secrecy import Secrets, gather_secrets, hide_within, is_named_pair, is_placed, secret_places
 from interlock.terraform.plan import ShownPlan, spell_path
 
@@ -146,7 +146,7 @@ def _managed(entries: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]
 
 
 def _unreadable(why: str) -> TerraformFailed:
-    return TerraformFailed("the plan's JSON cannot be read", why=why, fix="terraform show -json PLANFILE")
+    return TerraformFailed("the plan's JSON cannot be read", why=why, fix=f"{PROGRAM} show -json PLANFILE")
 
 
 def _drifted(entry: Mapping[str, Any], secrets: Secrets) -> Drifted:

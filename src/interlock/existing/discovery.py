@@ -286,7 +286,7 @@ def _read_cache(tree: Tree, data_dir: str, kind: str, words: Vocabulary, reading
         return
     was, config = recorded
     if was != kind:
-        reading.doubts.append(f'{path}: terraform init recorded backend "{was}", the configuration says "{kind}"')
+        reading.doubts.append(f'{path}: an earlier init recorded backend "{was}", the configuration says "{kind}"')
         reading.before = Found(type=was, settings={name: value for name, value in config.items() if value is not None})
         return
     for name, value in config.items():
@@ -294,9 +294,9 @@ def _read_cache(tree: Tree, data_dir: str, kind: str, words: Vocabulary, reading
         if now is not None and not isinstance(value, dict | list) and value not in (None, "") and now.value != value:
             is_secret = is_credential(name, str(value)) or is_credential(name, str(now.value))
             shown = "" if is_secret else f": {value!s} then, {now.value!s} now"
-            reading.doubts.append(f"{name} changed since terraform init{shown}; run terraform init -reconfigure")
+            reading.doubts.append(f"{name} changed since init{shown}; run init -reconfigure")
         elif counts and value not in (None, "", [], {}):
-            _add(words, reading, name, value, f"{path} (terraform init)")
+            _add(words, reading, name, value, f"{path} (recorded by init)")
 
 
 def _recorded(tree: Tree, path: str, reading: _Reading) -> tuple[str, Mapping[str, object]] | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from interlock.bounded import read_json
 from interlock.clock import Clock
-from interlock.errors import THIS_STATE, BackendUnavailable, UsageError, command
+from interlock.errors import PROGRAM, THIS_STATE, BackendUnavailable, UsageError, command
 from interlock.existing.google_login import GoogleLogin
 from interlock.existing.http import Reply
 from interlock.existing.interface import (
@@ -76,7 +76,7 @@ def place_of(found: Found) -> GcsPlace:
         raise UsageError(
             "states in Cloud Storage that are encrypted with a key of your own cannot be read here",
             why="encryption_key is set; kms_encryption_key can be used",
-            fix="terraform state pull",
+            fix=f"{PROGRAM} state pull",
         )
     name = "/".join(part for part in ((found.text("prefix") or "").strip("/"), found.workspace) if part)
     endpoint = found.text("storage_custom_endpoint") or _ENDPOINT

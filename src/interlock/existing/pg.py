@@ -18,7 +18,15 @@ from datetime import datetime
 from typing import Any, LiteralString
 
 from interlock.clock import Clock
-from interlock.errors import THIS_STATE, AuthenticationFailed, BackendUnavailable, InterlockError, UsageError, command
+from interlock.errors import (
+    PROGRAM,
+    THIS_STATE,
+    AuthenticationFailed,
+    BackendUnavailable,
+    InterlockError,
+    UsageError,
+    command,
+)
 from interlock.existing.interface import (
     Description,
     Found,
@@ -525,5 +533,5 @@ def _translated(error: Any, address: str) -> InterlockError:
             f"{address} refused us", why=first, fix="check the user, the password and its rights: PGUSER, PGPASSWORD"
         )
     if code.startswith(("3D", "3F", "42")):
-        return UsageError(f"{address} does not exist", why=first, fix="terraform init creates schema and table")
+        return UsageError(f"{address} does not exist", why=first, fix=f"{PROGRAM} init    creates schema and table")
     return BackendUnavailable(f"{address} cannot be reached", why=first, fix="check PGHOST, PGPORT and the network")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from interlock.clock import Clock
-from interlock.errors import THIS_STATE, InterlockError, LockHeld, UsageError, command
+from interlock.errors import PROGRAM, THIS_STATE, InterlockError, LockHeld, UsageError, command
 from interlock.existing.interface import (
     Description,
     Found,
@@ -105,7 +105,7 @@ def place_of(found: Found) -> S3Place:
         raise UsageError(
             'the configuration\'s backend "s3" is not complete',
             why="nothing gives " + " or ".join(name for name in ("bucket", "key") if found.text(name) is None),
-            fix="terraform init -backend-config=… once, or give the same flag after --",
+            fix=f"{PROGRAM} init -backend-config=… once, or give the same flag after --",
         )
     key = key.strip("/")
     if found.workspace != "default":

@@ -22,7 +22,7 @@ from typing import Any
 
 from interlock.bounded import read_json
 from interlock.ci.platforms.api import Api
-from interlock.errors import THIS_STATE, BackendUnavailable, InterlockError, LockHeld, UsageError, command
+from interlock.errors import PROGRAM, THIS_STATE, BackendUnavailable, InterlockError, LockHeld, UsageError, command
 from interlock.existing.interface import (
     Description,
     Found,
@@ -79,7 +79,7 @@ def place_of(found: Found) -> TfePlace:
         raise UsageError(
             f"the configuration's {found.type} block is not complete",
             why=f"nothing names the {missing}",
-            fix="set TF_CLOUD_ORGANIZATION and TF_WORKSPACE, or run terraform init once",
+            fix=f"set TF_CLOUD_ORGANIZATION and TF_WORKSPACE, or run {PROGRAM} init once",
         )
     hostname = found.text("hostname") or _PUBLIC
     return TfePlace(hostname=hostname, organization=organization, workspace=workspace, token=found.text("token"))
@@ -170,14 +170,14 @@ def open_tfe(
     if token is None:
         raise UsageError(
             f"no token for {place.hostname}",
-            why="neither the environment nor terraform login has one",
-            fix=f"terraform login {place.hostname}",
+            why="neither the environment nor an earlier login has one",
+            fix=f"{PROGRAM} login {place.hostname}",
         )
     api = Api(
         base=base or find_service(place.hostname, environ, home),
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/vnd.api+json"},
         title=place.hostname,
-        token_names="TF_TOKEN_… or terraform login",  # noqa: S106 - names, no token
+        token_names="TF_TOKEN_… or an earlier login",  # noqa: S106 - names, no token
     )
     return TfeBackend(place, api, found=found)
 
@@ -378,7 +378,7 @@ class TfeBackend:
             raise UsageError(
                 f"{self.describe().address} does not exist",
                 why="or the token may not see it",
-                fix=f"terraform login {self.place.hostname}",
+                fix=f"{PROGRAM} login {self.place.hostname}",
             )
         return found["data"]
 

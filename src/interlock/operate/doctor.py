@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from interlock.amounts import amount
 from interlock.coordinator import Coordinator
 from interlock.coordinator.names import key_prefix, state_of
-from interlock.errors import InterlockError, UsageError, command, fill_in
+from interlock.errors import InterlockError, UsageError, command, fill_in, fill_in_program
 from interlock.hcl import read_module
 from interlock.settings.values import Settings
 from interlock.site.in_sight import check_reads, find_encryption, tool_for
@@ -109,7 +109,10 @@ async def examine_surroundings(
     rows += await _api(settings, directory, environ, shares=_shares(ref))
     rows += await asyncio.to_thread(_ignores, directory)
     rows += _left_behind(settings)
-    return rows
+    from interlock.run.binary import typed_program
+
+    program = typed_program(settings.terraform, environ)
+    return [replace(row, fix=fill_in_program(row.fix, program)) for row in rows]
 
 
 def _find_state(settings: Settings, directory: Path, environ: Mapping[str, str]) -> StateRef | InterlockError:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from interlock.errors import TerraformFailed, UsageError, reason_of
+from interlock.errors import USUAL_PROGRAM, TerraformFailed, UsageError, reason_of
 from interlock.source.tree import Tool
 from interlock.trust.checkout import checkouts, find_program, is_within
 from interlock.trust.own_secrets import without_own_secrets
@@ -96,6 +96,21 @@ def tool_of(program: str) -> Tool:
     """Return which program a binary is, by its name or by that of the file to which it is a link."""
     path = Path(program)
     return Tool.TOFU if "tofu" in path.name or "tofu" in path.resolve().name else Tool.TERRAFORM
+
+
+def typed_program(asked: str | None, environ: Mapping[str, str]) -> str:
+    """Return what a person types to start by hand what a run would start: `terraform` or `tofu`.
+
+    Args:
+        asked: The program as settings or a flag name it; None to search.
+        environ: The environment in which it is looked for.
+    """
+    if asked and asked != EMBEDDED:
+        return tool_of(find_program(asked, environ) or asked).value
+    try:
+        return tool_of(find_binary(asked, environ).name).value
+    except UsageError:  # none is installed
+        return USUAL_PROGRAM
 
 
 def version_of(binary: Binary, environ: Mapping[str, str], *, cwd: Path) -> ToolVersion:

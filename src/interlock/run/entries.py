@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, TypeAlias, get_args
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from interlock.errors import InterlockError
+from interlock.errors import InterlockError, fill_in_program
 
 
 def spell_instant(at: datetime | None) -> str | None:
@@ -556,7 +556,7 @@ class EndEntry(ToldEntry, frozen=True, kw_only=True):
             code=error.code,
             what=error.what,
             why=error.why,
-            next=error.fix,
+            next=fill_in_program(error.fix),
             in_flight=in_flight,
         )
 

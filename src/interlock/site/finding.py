@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from interlock.errors import UsageError, command
+from interlock.errors import PROGRAM, UsageError, command
 from interlock.existing.discovery import find
 from interlock.existing.interface import Found
 from interlock.site.kinds import WITH_QUEUE
@@ -196,7 +196,7 @@ class _Advice:
 
     def workspace_over_http(self) -> UsageError:
         kind, space = self.found.type, self.found.workspace
-        source, program = self.found.workspace_source, self.tool.value
+        source, program = self.found.workspace_source, self._program
         select = f"{program} {shlex.quote(f'-chdir={self.directory}')} workspace select default"
         return UsageError(
             f'runs cannot use workspace "{space}" of backend "{kind}"',
@@ -223,7 +223,7 @@ class _Advice:
         address = self._address(before)
         declared = 'an empty backend "http"' if self.found.is_declared else "no backend"
         return UsageError(
-            f'an earlier terraform init of {self.directory} recorded backend "{before.type}"'
+            f'an earlier init of {self.directory} recorded backend "{before.type}"'
             f"{f' at {address}' if address else ''}; now {declared} is declared",
             why="a plan against an empty state would create everything a second time",
             fix=f"{self._migrate()}    or declare that backend again",
@@ -237,11 +237,16 @@ class _Advice:
             fix=f'{self._adopt()}    or declare backend "local" {{}}, to leave it where it is',
         )
 
+    @property
+    def _program(self) -> str:
+        """What is typed: `tool` is Terraform also where nobody looked which of the two reads files of both."""
+        return self.tool.value if self.tool is Tool.TOFU else PROGRAM
+
     def _adopt(self) -> str:
         return command("adopt", self.directory, *(("--state", self.state) if self.state else ()))
 
     def _move(self, remove: str) -> str:
-        pull = f"{self.tool.value} {shlex.quote(f'-chdir={self.directory}')} state pull > state.json"
+        pull = f"{self._program} {shlex.quote(f'-chdir={self.directory}')} state pull > state.json"
         push = command("state", "push", "--state", self._name(), "state.json")
         return f"{pull}; {push}    then remove {remove}"
 
@@ -249,7 +254,7 @@ class _Advice:
         """Terraform reads a recorded backend that is no longer declared only to move its state into a local file."""
         at = shlex.quote(f"-chdir={self.directory}")
         first = "remove the backend block, then: " if self.found.is_declared else ""
-        move = f"{self.tool.value} {at} init -migrate-state -force-copy"
+        move = f"{self._program} {at} init -migrate-state -force-copy"
         return f"{first}{move}; {self._push_local(self.directory / _LOCAL_STATE)}"
 
     def _push_local(self, path: Path) -> str:

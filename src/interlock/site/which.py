@@ -168,7 +168,7 @@ def _own_of(
     if meant != DEFAULT_WORKSPACE and workspace not in {meant, DEFAULT_WORKSPACE}:
         raise UsageError(
             f"--state {named} names workspace {meant}, and {workspace} is chosen",
-            why="TF_WORKSPACE or terraform workspace select chose it",
+            why="TF_WORKSPACE or an earlier `workspace select` chose it",
             fix=f"leave out --state, or set TF_WORKSPACE={meant}",
         )
     space = workspace if meant == DEFAULT_WORKSPACE else meant

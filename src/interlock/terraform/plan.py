@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from interlock.bounded import OutOfBounds, decode_json, is_deeper
-from interlock.errors import TerraformFailed
+from interlock.errors import PROGRAM, TerraformFailed
 from interlock.late_pattern import late
 from interlock.secrecy import (
     MIN_COPY_CHARS,
@@ -380,7 +380,7 @@ class _Hints:
 
 
 def _unreadable(why: str) -> TerraformFailed:
-    return TerraformFailed("the plan's JSON cannot be read", why=why, fix="terraform show -json PLANFILE")
+    return TerraformFailed("the plan's JSON cannot be read", why=why, fix=f"{PROGRAM} show -json PLANFILE")
 
 
 def _number(text: str) -> float | str:

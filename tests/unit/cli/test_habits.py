@@ -54,7 +54,7 @@ def test_what_is_typed_from_habit_means_what_terraform_means(typed: str, means: 
 def test_a_command_of_terraform_is_pointed_to_its_place(typed: str, fix: str) -> None:
     with pytest.raises(UsageError) as caught:
         translate(typed.split())
-    assert caught.value.fix == fix
+    assert caught.value.running("terraform").fix == fix
 
 
 def test_no_command_of_ours_is_pointed_elsewhere() -> None:

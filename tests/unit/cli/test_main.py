@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from interlock.cli.main import COMMANDS, _subject, load, main
+from interlock.cli.main import COMMANDS, _subject, _values, load, main
 
 
 def paths() -> Iterator[tuple[str, ...]]:
@@ -90,7 +90,7 @@ def test_flags_for_terraform_need_no_folder_before_them(
     ],
 )
 def test_a_hint_names_the_state_that_the_command_line_is_about(words: list[str], named: str) -> None:
-    assert _subject(words) == named
+    assert _subject(_values(words)) == named
 
 
 def test_on_windows_one_message_says_where_it_runs(

@@ -87,7 +87,7 @@ def test_what_terraform_init_recorded_completes_a_configuration_without_flags() 
     files = {"main.tf": PARTIAL, ".terraform/terraform.tfstate": recorded(bucket="b", region="r", kms_key_id=None)}
     found = look(files)
     assert (found.text("bucket"), found.missing, found.doubts) == ("b", (), ())
-    assert source_of(found, "bucket") == "root/.terraform/terraform.tfstate (terraform init)"
+    assert source_of(found, "bucket") == "root/.terraform/terraform.tfstate (recorded by init)"
     with_flags = look(files, None, "-backend-config=region=r")
     assert with_flags.missing == ("bucket",), "with flags Terraform starts from the block alone"
 
@@ -102,7 +102,7 @@ def test_tf_data_dir_moves_what_was_recorded_and_the_chosen_workspace() -> None:
 def test_a_configuration_that_changed_since_init_is_a_doubt() -> None:
     found = look({"main.tf": S3, ".terraform/terraform.tfstate": recorded(bucket="old", secret_key="was")})
     assert found.text("bucket") == "states"
-    assert any("bucket changed since terraform init: old then, states now" in doubt for doubt in found.doubts)
+    assert any("bucket changed since init: old then, states now" in doubt for doubt in found.doubts)
     assert not any("was" in doubt and "secret_key" in doubt for doubt in found.doubts)
 
 

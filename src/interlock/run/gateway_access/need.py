@@ -117,7 +117,7 @@ class Need:
             yield f"{use} asks Genesys Cloud past the gateway too, unfenced and outside the budget: {self._token_words}"
         if self.unread and self._lends_token:
             yield (
-                f"what {', '.join(self.unread)} uses cannot be read before terraform init: in case it asks Genesys "
+                f"what {', '.join(self.unread)} uses cannot be read before init: in case it asks Genesys "
                 "Cloud past the gateway, unfenced and outside the budget, the provider gets an access token"
             )
 
@@ -308,7 +308,7 @@ def _of_unread(found: ProviderSettings, environ: Mapping[str, str]) -> LeftAlone
         return None
     return LeftAlone(
         label=f"what uses Genesys Cloud in {', '.join(found.unread)}",
-        why="modules from elsewhere cannot be read before terraform init; "
+        why="modules from elsewhere cannot be read before init; "
         f'a provider "{PROVIDER}" block in the root module leads them through',
     )
 

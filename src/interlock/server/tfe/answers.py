@@ -289,7 +289,7 @@ class Answers:
         """
         kept, view = await self._book.find(state), await self._coordinator.view(state)
         if kept is None and not _has_state(view):
-            raise NotFound(f"there is no workspace {state}", fix="terraform init    makes it")
+            raise NotFound(f"there is no workspace {state}", fix="terraform init, or tofu init,    makes it")
         return kept, view
 
     async def _read(self, asked: Asked, told: WorkspaceId) -> Told:
@@ -315,7 +315,7 @@ class Answers:
                 why="its state is encrypted"
                 if version.encrypted
                 else f"its state has {amount(version.resources, 'object', 'objects')}",
-                fix=f"terraform destroy, or {command('state', 'show', state)}    shows what it has",
+                fix=f"terraform destroy, tofu destroy, or {command('state', 'show', state)}    shows what it has",
             )
 
     def _seen(

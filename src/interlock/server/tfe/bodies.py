@@ -121,7 +121,7 @@ def read_changes(body: bytes, *, name: str) -> dict[str, str] | None:
         raise Unprocessable(
             "a workspace is not renamed here",
             why="its name is the name of the state",
-            fix="make a workspace of the other name, then terraform state pull and terraform state push",
+            fix="make a workspace of the other name, then pull the state from here and push it there",
         )
     related = data.get("relationships")
     found = related.get("tag-bindings") if isinstance(related, dict) else None

@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from interlock.bounded import read_json
-from interlock.errors import InterlockError, fill_in
+from interlock.errors import InterlockError, fill_in, fill_in_program
 from interlock.foreign_text import one_line
 from interlock.server.tfe.names import OutputId, VersionId, WorkspaceId, organization_of, workspace_of
 from interlock.state.outputs import StoredOutput
@@ -204,7 +204,7 @@ def page_document(rows: Sequence[dict[str, Any]], *, number: int, size: int) -> 
 
 def errors_document(error: InterlockError, status: int) -> dict[str, Any]:
     """Return a refusal: clients print title and detail as they are."""
-    fix = fill_in(error.fix, ".")
+    fix = fill_in_program(fill_in(error.fix, "."))
     detail = "\n".join(part for part in (error.why, f"next: {fix}" if fix else "") if part)
     told = {"status": str(status), "code": error.code, "title": one_line(error.what)}
     return {"errors": [{**told, "detail": "\n".join(map(one_line, detail.split("\n")))}]}

@@ -46,7 +46,7 @@ CODE_S: Final = 120.0
 BEGUN_S: Final = 600
 """So long the person has at the provider."""
 SCHEMA: Final = 1
-_AGAIN: Final = "terraform login HOST    begins anew"
+_AGAIN: Final = "terraform login HOST, or tofu login HOST,    begins anew"
 HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?\Z|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?\Z", re.ASCII)
 """A Host that may be part of an address that is told."""
 _REDIRECT = re.compile(r"http://(?:localhost|127\.0\.0\.1):(100(?:0[0-9]|10))/login\Z", re.ASCII)
