@@ -15,6 +15,7 @@ import typer
 from interlock.cli import view
 from interlock.cli.force_unlock import break_examined, make_override
 from interlock.cli.lock import Ephemeral, Job, State, show_explained
+from interlock.cli.program import program_in
 from interlock.cli.state import difference, repair_in, restore_in, show_difference
 from interlock.errors import InterlockError, StateInvalid, TerraformFailed, UsageError, command
 from interlock.foreign_text import shell_word
@@ -381,7 +382,7 @@ async def _name_tainted(walk: _Walk, site: Site) -> None:
     async with open_ways(directory, site.home, os.environ) as ways:
         seen = await look_at_all(tainted, ways.ask_for)
     asked = site.home.settings.terraform
-    program = shell_word(asked) if asked else "terraform"
+    program = shell_word(asked) if asked else program_in(Path())
     walk.record("tainted", "offered", tainted_text(tainted, seen, state=site.ref.queue, program=program))
 
 
