@@ -28,9 +28,10 @@ from interlock.ids import RandomIds
 from interlock.lock import Requested
 from interlock.policy import Policy
 from interlock.policy.approval import Approval, Kind, Standing, standing
-from interlock.rights import Role
+from interlock.rights import Role, parse_token
 from interlock.rights.book import TokenBook
-from interlock.rights.callers import BookTokens, SingleToken
+from interlock.rights.callers import BookTokens, SingleToken, party_of
+from interlock.rights.token import TokenText
 from interlock.server.hooks.book import HeardComments, HookBook
 from interlock.server.hooks.endpoints import HookKeeper
 from interlock.server.hooks.hearing import Hearing
@@ -84,7 +85,7 @@ class Place:
 
     async def _open_hook(self) -> None:
         sealed = await with_encryption(self.home.store, [master_key(bytes(range(32)))], clock=self.home.clock)
-        book = HookBook(sealed, self.home.clock, RandomIds())
+        book = self.hooks = HookBook(sealed, self.home.clock, RandomIds())
         persons = {str(ANNA): "anna", str(BOB): "bob", str(CID): "cid"}
         asked = NewHook(name="prs", platform="github", repository_id="74", states="prod/**", persons=persons)
         made = await HookKeeper(book, self.home.audit, clock=self.home.clock).add(asked, by="admin")
@@ -334,3 +335,22 @@ async def test_what_is_refused_says_what_to_do_and_that_works(place: Place) -> N
 def _state(serial: int) -> bytes:
     document = {"version": 4, "serial": serial, "lineage": f"l{serial}", "resources": []}
     return json.dumps(document).encode()
+
+
+@pytest.mark.promise("P8")
+async def test_a_comment_is_offered_and_counts_where_a_person_of_another_kind_has_an_account_there(
+    place: Place,
+) -> None:
+    keeper = HookKeeper(place.hooks, place.home.audit, clock=place.home.clock)
+    accounts = party_of(await place.book.identify(token_in(await place.token("anna", f"github:{ANNA}")))).accounts
+    assert await keeper.comments_on(STATE, accounts) == "github"
+    assert await keeper.comments_on(STATE, ("name:anna",)) == ""
+    request = await place.asks(await place.token("anna", f"github:{ANNA}"))
+    await place.comments(BOB, request)
+    assert await place.standing(request) is Standing.APPROVED
+
+
+def token_in(client: Client) -> TokenText:
+    shown = parse_token(client["authorization"].removeprefix("Bearer "))
+    assert shown is not None
+    return shown

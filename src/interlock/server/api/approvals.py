@@ -6,7 +6,7 @@ server's policies want, and never for less.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Struct
@@ -66,11 +66,11 @@ class SomeApprovals(Struct, frozen=True, kw_only=True):
 
 _OF_TWO = frozenset({Kind.FORCE_UNLOCK, Kind.RESTORE})
 
-CommentsOn = Callable[[str, str], Awaitable[str]]
-"""Tells the code host where a comment of another person decides a request: for a state, ordered by an account."""
+CommentsOn = Callable[[str, Sequence[str]], Awaitable[str]]
+"""Tells the code host where a comment of another person decides a request: for a state, ordered with accounts."""
 
 
-async def no_comments(_state: str, _ordered_by: str) -> str:
+async def no_comments(_state: str, _ordered_by: Sequence[str]) -> str:
     """Let no comment decide anything, as where no hooks are kept."""
     return ""
 
@@ -124,10 +124,10 @@ class _Approvals:
         wants = joined.two_persons if asked.kind in _OF_TWO else bool(joined.approvals)
         needed = 1 if asked.kind in _OF_TWO else joined.approvals
         lasts = min(asked.expires_at - asked.asked_at, span(joined.approval_s))
-        ordered_by = account_of(call.caller)
+        party = party_of(call.caller)
         request = replace(
-            of_party(asked, party_of(call.caller)),
-            comments_on=await self._comments_on(state, ordered_by),
+            of_party(asked, party),
+            comments_on=await self._comments_on(state, party.accounts),
             asked_by=who,
             asked_at=now,
             expires_at=now + lasts,

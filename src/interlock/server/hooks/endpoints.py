@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -96,12 +97,16 @@ class HookKeeper:
         hooks, unreadable = await self._book.all()
         return ToldHooks(hooks=[told_hook(each) for each in hooks], unreadable=list(unreadable))
 
-    async def comments_on(self, state: str, ordered_by: str) -> str:
+    async def comments_on(self, state: str, ordered_by: Sequence[str]) -> str:
         """Return the code host where a comment decides a request; see `CommentsOn`."""
         hooks: tuple[Hook, ...] = ()
         with suppress(RecordDamaged):  # it is told for people alone: no request may fail for it
             hooks = (await self._book.all())[0] if ordered_by else ()
-        fits = (each.platform.value for each in hooks if matches(each.states, state) and _is_at(each, ordered_by))
+        fits = (
+            each.platform.value
+            for each in hooks
+            if matches(each.states, state) and any(_is_at(each, one) for one in ordered_by)
+        )
         return next(fits, "")
 
 
