@@ -123,3 +123,21 @@ def test_what_is_said_of_a_weak_audit_key_works_as_it_is_printed(shell: Shell) -
     shell.environ["INTERLOCK_AUDIT_KEY_FILE"] = "audit.key"
     assert shell.types("interlock audit ls").returncode == 0
     assert shell.mode("audit.key") == "0600"
+
+
+@pytest.mark.promise("P10")
+def test_whoever_redirects_the_first_token_of_a_server_is_told_too(shell: Shell, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "interlock", "serve", "--listen", "127.0.0.1:0", "--json"]
+    environ = {**shell.environ, "INTERLOCK_HOME": str(tmp_path / "fresh")}
+    ready = tmp_path / "ready.json"
+    ready.touch()
+    ready.chmod(0o644)
+    with (
+        ready.open("w") as out,
+        subprocess.Popen(words, env=environ, stdout=out, stderr=subprocess.PIPE, text=True) as server,
+    ):
+        assert server.stderr is not None
+        told = server.stderr.readline()
+        server.terminate()
+    assert "others can read" in told, told
+    assert str(ready) in told

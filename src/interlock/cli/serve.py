@@ -93,5 +93,7 @@ def _tell(ready: Ready) -> None:
 def _tell_json(ready: Ready) -> None:
     from interlock.cli import view
 
+    if ready.admin_token:
+        view.tell_of_open_file()
     view.print_line(ready)
     view.flush()

@@ -24,7 +24,7 @@ RULE = Rule(
         "Terraform stops at such a file before it plans anything. The other rules see only what could still be read, "
         "and those that conclude from what is absent stay silent for the whole folder."
     ),
-    fix="put the file right; `terraform validate` shows the same place",
+    fix="put the file right; `terraform validate`, or `tofu validate`, shows the same place",
     bad={"main.tf": 'variable "pool" {\n  default = [1, 2\n}\n'},
     good={"main.tf": 'variable "pool" {\n  default = [1, 2]\n}\n'},
     check=check,
