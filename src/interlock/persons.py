@@ -7,9 +7,14 @@ machine. What is known of a person are *accounts*, each of one kind:
     person:SUB ISSUER                       somebody who logs in, by their id at the provider
     github:583231, gitlab:42                an account at a code host
     os:anna@laptop                          an account of a machine
+    token:ID                                a token that names nobody: a program's, or of whoever was given it
 
-Two persons are told apart within one kind alone: github:1 and github:2 are two, github:1 and name:anna may be one.
-Whoever made a token counts as a person behind it too, since they have seen its secret.
+Two are told apart within one kind alone: github:1 and github:2 are two, github:1 and name:anna may be one. So where a
+person asks who is not known in the kind in which others agree, one of those may be the asker, and one more must agree;
+and tokens that name nobody may all be the asker's. Where a program asks (a token that names nobody, a CI job), whoever
+agrees counts; who began a job is kept from it where their accounts are linked.
+Whoever made a token counts as a person behind it too, since they have seen its secret. Where they came with a token
+that names nobody they do not, or nobody could agree to what the first administrator asks for.
 Beware: administrators who name persons that do not exist are believed. They may also take the policy away; both are
 in the audit log.
 """
@@ -24,7 +29,8 @@ from msgspec import Struct
 
 from interlock.errors import UsageError
 
-NAME, LOGIN, MACHINE = "name", "person", "os"
+NAME, LOGIN, MACHINE, TOKEN = "name", "person", "os", "token"
+_PERSONS = (NAME, LOGIN, MACHINE)
 CODE_HOSTS = ("github", "gitlab")
 ACCOUNTS_MAX = 10
 _CHARS_MAX = 600  # an `iss` and a `sub` have 255 characters each at most
@@ -44,14 +50,20 @@ class Party(Struct, frozen=True, kw_only=True):
     makers: tuple[str, ...] = ()
 
     @property
-    def is_known(self) -> bool:
-        """Whether it is known which person has them."""
-        return bool(self.accounts)
+    def everybody(self) -> tuple[str, ...]:
+        """All accounts of persons behind them, each once."""
+        named = (each for each in self.accounts if kind_of(each) != TOKEN)
+        return tuple(dict.fromkeys((*named, *self.makers)))
 
     @property
-    def everybody(self) -> tuple[str, ...]:
-        """All accounts behind them, each once."""
-        return tuple(dict.fromkeys((*self.accounts, *self.makers)))
+    def is_person(self) -> bool:
+        """Whether a person is known to be behind them, and not only a program or a CI job."""
+        return any(each.partition(":")[0] in _PERSONS for each in self.everybody)
+
+    @property
+    def names_nobody(self) -> bool:
+        """Whether they may be anybody's."""
+        return all(kind_of(each) == TOKEN for each in self.accounts)
 
 
 NOBODY = Party()
@@ -94,17 +106,25 @@ class Count(Struct, frozen=True, kw_only=True):
 def count_others(asker: Party, parties: Sequence[Party]) -> Count:
     """Return how many persons agree who are not the one who asks, at the very least.
 
-    Where it is not known whether one of them is the asker, one is taken off: at most one of several persons is.
+    Where a person asks and may be one of them, one is taken off: at most one of several persons is the asker.
 
     Args:
         asker: Who asks.
         parties: Who agree, the first ones first; one whom nobody knows is not counted.
     """
     mine = _kinds(asker)
-    others = {Likeness.OTHER, Likeness.UNKNOWN}
-    fitting = [place for place, one in enumerate(parties) if likeness(asker, one) in others]
-    counts = [_count_kind(kind, fitting, parties, doubt=kind not in mine) for kind in _kinds_of(fitting, parties)]
+    fitting = [place for place, one in enumerate(parties) if _may_be_other(asker, one)]
+    counts = [
+        _count_kind(kind, fitting, parties, doubt=asker.is_person and kind not in mine)
+        for kind in _kinds_of(fitting, parties)
+    ]
     return max(counts, key=_by_persons, default=Count(persons=0))
+
+
+def _may_be_other(asker: Party, one: Party) -> bool:
+    if asker.is_person and one.names_nobody:
+        return False
+    return likeness(asker, one) in {Likeness.OTHER, Likeness.UNKNOWN}
 
 
 def count_all(parties: Sequence[Party]) -> Count:
@@ -155,6 +175,15 @@ def kind_of(account: str) -> str:
 def login_account(sub: str, issuer: str) -> str:
     """Return the account of somebody who logs in: an id is one person's at its own provider alone."""
     return f"{LOGIN}:{sub} {issuer}"
+
+
+def token_account(key: str) -> str:
+    """Return the account that stands for a token which names nobody.
+
+    Args:
+        key: What the token is known by, no secret.
+    """
+    return f"{TOKEN}:{key}"
 
 
 def machine_account(person: str) -> str:

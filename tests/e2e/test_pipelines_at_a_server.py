@@ -179,10 +179,7 @@ def test_a_whole_pipeline_at_a_server_applies_what_a_person_approved(
     (approve,) = {tuple(words) for failure in runner.failures for words in typed(failure) if "approve" in words}
     assert approve[0] == "interlock"
     words = [word.replace("TEXT", "seen") for word in approve[1:]]
-    told = bob.types(*words)
-    if platform not in {"github", "gitlab"}:  # no token of theirs says who began the job: it may have been Bob
-        assert "0 of 1 approval" in told
-        _approver(admin, tmp_path / "cid", "cid").types(*words)
+    bob.types(*words)
     runner.failures.clear()
     applied = pipeline.merge()
     assert [step for step in applied if step[1]] == [], (applied, runner.failures)

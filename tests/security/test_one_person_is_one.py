@@ -219,6 +219,15 @@ WAYS: dict[str, Way] = {
 }
 """How Anna comes; Azure's jobs are like the last one: their tokens name a service connection."""
 
+PROGRAMS = (
+    "a token that names nobody",
+    "the server's own token",
+    "a job that she began",
+    "a job of which nobody says who began it",
+)
+"""Ways in which no person asks: whoever agrees to it counts."""
+HERS = [way for way in WAYS if way not in PROGRAMS]
+
 
 async def _done(client: Client) -> Client:
     return client
@@ -231,7 +240,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.mark.promise("P8")
-@pytest.mark.parametrize("asks", WAYS)
+@pytest.mark.parametrize("asks", HERS)
 async def test_nobody_approves_their_own_run_in_whatever_two_ways_they_come(place: Place, asks: str) -> None:
     for approves, way in WAYS.items():
         if approves.startswith("a job"):
@@ -249,7 +258,7 @@ async def test_nobody_approves_their_own_run_in_whatever_two_ways_they_come(plac
 
 
 @pytest.mark.promise("P8")
-@pytest.mark.parametrize("asks", WAYS)
+@pytest.mark.parametrize("asks", HERS)
 async def test_all_ways_of_one_person_together_are_not_two(place: Place, asks: str) -> None:
     request = await place.asks(await WAYS[asks](place))
     for approves, way in WAYS.items():
@@ -264,7 +273,7 @@ async def test_all_ways_of_one_person_together_are_not_two(place: Place, asks: s
 async def test_others_approve_and_where_it_is_not_known_who_asked_one_more_does(place: Place, asks: str) -> None:
     request = await place.asks(await WAYS[asks](place))
     assert await place.approves(await place.login("bob"), request) == ""
-    one = {"a login", *(_LINKED if place.linked else ())}
+    one = {"a login", *PROGRAMS, *(_LINKED if place.linked else ())}
     assert await place.standing(request) is (Standing.APPROVED if asks in one else Standing.WAITING)
     assert await place.approves(await place.login("cid"), request) == ""
     assert await place.standing(request) is Standing.APPROVED
@@ -272,7 +281,6 @@ async def test_others_approve_and_where_it_is_not_known_who_asked_one_more_does(
 
 _LINKED = (
     "a login at another provider",
-    "a job that she began",
     *[way for way in WAYS if "hers" in way or "for dora" in way],
 )
 """Ways that are told apart from Bob's login once it is known which accounts each of them has."""
@@ -288,8 +296,21 @@ async def test_where_accounts_are_linked_one_other_person_approves_what_a_job_as
         assert "they asked for it" in await place.approves(await place.login("anna"), own)
 
 
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("asks", PROGRAMS)
+async def test_what_a_program_asks_is_approved_by_one_with_a_token_that_names_nobody_but_not_by_itself(
+    place: Place, asks: str
+) -> None:
+    program = await WAYS[asks](place)
+    request = await place.asks(program)
+    if not asks.startswith("a job"):
+        assert "they asked for it" in await place.approves(program, request)
+    assert await place.approves(await place.token(role=Role.OPERATOR), request) == ""
+    assert await place.standing(request) is Standing.APPROVED
+
+
 @pytest.mark.promise("P5")
-@pytest.mark.parametrize("acts", [each for each in WAYS if not each.startswith("a job")])
+@pytest.mark.parametrize("acts", HERS)
 async def test_nobody_is_their_own_second_person_in_whatever_two_ways_they_come(place: Place, acts: str) -> None:
     who, grant = await place.begins(await WAYS[acts](place))
     for number, (agrees, way) in enumerate(WAYS.items(), start=1):

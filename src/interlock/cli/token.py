@@ -53,7 +53,7 @@ def create(
             "--person",
             metavar="NAME",
             help="Whose it is: a name, or an account such as github:583231; again for another account of theirs. "
-            "Only a known person can approve.",
+            "So Interlock can tell them from who asks for approval.",
         ),
     ] = None,
     out: Out = None,

@@ -29,6 +29,7 @@ from interlock.errors import PlanStale, PolicyGate, StateInvalid, UsageError, co
 from interlock.instants import Instant, spelled
 from interlock.persons import (
     CODE_HOSTS,
+    TOKEN,
     Count,
     Likeness,
     Party,
@@ -242,7 +243,8 @@ def doubt_of(approval: Approval) -> str:
 
 def of_party(approval: Approval, party: Party | None) -> Approval:
     """Return a request that says who asks; None in a home without tokens."""
-    account = party.accounts[0] if party is not None and party.accounts else ""
+    named = [each for each in party.accounts if kind_of(each) != TOKEN] if party is not None else []
+    account = named[0] if named else ""
     return replace(approval, ordered_by=account, asker=party, schema=SCHEMA if party is None else PARTY_SCHEMA)
 
 
@@ -278,7 +280,7 @@ def decided(approval: Approval, decision: Decision, *, digest: str = "") -> Appr
 
     Raises:
         UsageError: It is over, the reason is missing or too long, or they saw something else.
-        PolicyGate: They ordered it, or it is not known who they are, and another person must approve.
+        PolicyGate: They ordered it, and another person must approve.
     """
     _check_reason(decision.reason)
     if digest and not _bare(approval.digest).startswith(_bare(digest)):
@@ -304,10 +306,8 @@ def decided(approval: Approval, decision: Decision, *, digest: str = "") -> Appr
 
 
 def _is_repeated(decision: Decision, earlier: Decision) -> bool:
-    """Say whether somebody said so before; of whom nobody knows who they are, with the same token."""
-    if decision.behind.is_known and earlier.behind.is_known:
-        return set(decision.behind.accounts) <= set(earlier.behind.accounts)
-    return decision.who == earlier.who
+    """Say whether somebody said so before."""
+    return set(decision.behind.accounts) <= set(earlier.behind.accounts)
 
 
 def _check_other_person(approval: Approval, decision: Decision) -> None:
@@ -319,11 +319,12 @@ def _check_other_person(approval: Approval, decision: Decision) -> None:
             "another person",
             how_to_approve(replace(approval, comments_on="")),
         )
-    if not decision.behind.is_known:
+    if approval.behind.is_person and decision.behind.names_nobody:
         raise _not_approved_by(
             approval,
             decision,
-            f"their token names no person, and policy {approval.policy} wants another person",
+            f"their token names no person, so it may be {approval.asked_by}'s, and policy {approval.policy} wants "
+            "another person",
             f"{_token_of_person(approval)}    by an administrator, for the person; where people log in, log in",
         )
     why = _why_same(approval, decision)

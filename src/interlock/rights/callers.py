@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from interlock.errors import AuthenticationFailed
 from interlock.globs import beginning_of
-from interlock.persons import NOBODY, Party
+from interlock.persons import Party, token_account
 from interlock.rights.roles import Right
 from interlock.rights.token import Token, parse_token
 
@@ -142,8 +142,8 @@ def account_of(caller: Caller) -> str:
 
 
 def party_of(caller: Caller) -> Party:
-    """Return who is behind credentials; whoever has the server's own token may be anybody."""
-    return caller.party if isinstance(caller, Token) else NOBODY
+    """Return who is behind credentials."""
+    return caller.party if isinstance(caller, Token) else Party(accounts=(token_account(caller.key),))
 
 
 def may_do(caller: Caller, right: Right, state: str) -> bool:

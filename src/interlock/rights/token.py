@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 
 from interlock.errors import AuthenticationFailed, command
 from interlock.instants import Instant, spelled
-from interlock.persons import NAME, Party
+from interlock.persons import NAME, Party, token_account
 from interlock.rights.roles import EVERY_STATE, Right, Role, least_role, may
 
 PREFIX = "ilk"
@@ -108,8 +108,13 @@ class Token(Struct, frozen=True, kw_only=True):
     @property
     def party(self) -> Party:
         """Who is behind it: whose it is, or who began its job, and who made it."""
+        return Party(accounts=self.persons or (token_account(self.id),), makers=self.makers)
+
+    @property
+    def persons(self) -> tuple[str, ...]:
+        """Accounts of the one person whose it is, or who began its job; empty where nobody knows."""
         shown = (self.bound.account,) if self.bound is not None and self.bound.account else ()
-        return Party(accounts=tuple(dict.fromkeys((*shown, *self.accounts))), makers=self.makers)
+        return tuple(dict.fromkeys((*shown, *self.accounts)))
 
     @property
     def who(self) -> str:

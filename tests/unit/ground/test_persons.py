@@ -66,18 +66,41 @@ def test_never_are_more_persons_counted_than_there_are(
     asks: tuple[int, set[str], set[int]], agree: list[tuple[int, set[str], set[int]]]
 ) -> None:
     parties, real = [_party(each) for each in agree], {each[0] for each in agree}
-    assert count_others(_party(asks), parties).persons <= len(real - {asks[0]})
+    assert count_others(_party((asks[0], {*asks[1], "name"}, asks[2])), parties).persons <= len(real - {asks[0]})
+    assert count_others(_party(asks), parties).persons <= len(real)
     assert count_all(parties).persons <= len(real)
 
 
 def test_one_more_is_wanted_where_one_of_them_may_be_who_asks() -> None:
-    bob, cid = known("name:bob"), known("name:cid")
+    bob = known("name:bob")
     assert count_others(known("name:anna"), [bob]).persons == 1
-    assert count_others(known("github:1"), [bob]).persons == 0
-    assert count_others(known("github:1"), [bob, cid]).persons == 1
-    assert count_others(known("github:1", "name:anna"), [bob]).persons == 1
-    assert count_others(known(), [known(), known()]).persons == 0
-    assert count_all([known(), known()]).persons == 1
+    login, other = known(login_account("1", "https://a")), known(login_account("2", "https://a"))
+    assert count_others(known("name:anna"), [login]).persons == 0
+    assert count_others(known("name:anna"), [login, other]).persons == 1
+    assert count_others(known("name:anna", login_account("3", "https://a")), [login]).persons == 1
+
+
+def test_whoever_agrees_to_what_a_program_asks_counts_but_its_maker_and_itself() -> None:
+    program, made = known("token:1"), known("token:1", makers=("name:anna",))
+    for asker in (program, known("github:1")):
+        assert count_others(asker, [known("name:bob")]).persons == 1
+        assert count_others(asker, [known("token:2")]).persons == 1
+        assert count_others(asker, [known("token:2"), known("name:bob")]).persons == 1, "of two kinds they may be one"
+    assert count_others(program, [program]).persons == 0
+    assert count_others(known("github:1"), [known("name:bob", "github:1")]).persons == 0
+    assert count_others(made, [known("name:anna")]).persons == 0
+    assert count_others(made, [known("name:bob")]).persons == 0, "anna may have made that name up"
+    assert count_others(made, [known("name:bob"), known("name:cid")]).persons == 1
+    assert count_others(made, [known("token:2")]).persons == 0, "it may be anna's"
+
+
+def test_tokens_that_name_nobody_may_all_be_of_the_person_who_asks() -> None:
+    assert count_others(known("name:anna"), [known("token:1"), known("token:2")]).persons == 0
+
+
+def test_a_token_that_names_nobody_is_behind_none_that_was_made_with_it() -> None:
+    assert known("token:1").everybody == ()
+    assert known("token:1", makers=("name:anna",)).everybody == ("name:anna",)
 
 
 @pytest.mark.parametrize(

@@ -247,9 +247,9 @@ def asked_with(*accounts: str, makers: tuple[str, ...] = (), needed: int = 1, ow
 
 @pytest.mark.promise("P8")
 def test_where_it_is_not_known_who_asked_one_more_person_approves_and_that_is_said() -> None:
-    one = decided(asked_with(), with_token("ben (t1)", "name:ben"))
+    one = decided(asked_with("person:7 https://login.example"), with_token("ben (t1)", "name:ben"))
     assert (standing(one, LATER), one.approved, one.approvers) == (Standing.WAITING, 0, ("ben (t1)",))
-    assert "ann@host" in doubt_of(one)
+    assert "person:7 https://login.example" in doubt_of(one)
     with pytest.raises(PolicyGate, match="waits") as refusal:
         check_approved(one, LATER)
     assert "1 missing; one of those who approve may be who asked" in refusal.value.why

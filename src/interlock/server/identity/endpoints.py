@@ -419,7 +419,7 @@ def told_token(token: Token) -> TokenTold:
         used_at=token.used_at,
         run=token.bound.run if token.bound is not None else "",
         rule=token.bound.rule if token.bound is not None else "",
-        person=list(token.party.accounts),
+        person=list(token.persons),
     )
 
 
