@@ -21,7 +21,7 @@ from interlock.coordinator.archive_interface import Archive
 from interlock.creations.book import CreationBook
 from interlock.creations.creation import Creation, spell_some
 from interlock.creations.holdings import find_holdings
-from interlock.errors import InterlockError, StateNotSaved, Terminated, command
+from interlock.errors import USUAL_PROGRAM, InterlockError, StateNotSaved, Terminated, command
 from interlock.foreign_text import shell_word
 from interlock.host import Life, ProcessName, alive, ancestors, life_of, name_process
 from interlock.lock import Holder
@@ -45,7 +45,7 @@ from interlock.run.transcript import Entry, append
 from interlock.run.workspace import ERRORED
 from interlock.site.hold_record import find_hold, forget_hold
 from interlock.state import VersionKind
-from interlock.terraform.events import AnyEvent, Apply, ChangeSummary, Diagnostic, Severity, Stage
+from interlock.terraform.events import AnyEvent, Apply, ChangeSummary, Diagnostic, Severity, Stage, Version
 from interlock.terraform.interruption import read_interruption
 from interlock.terraform.plan import gather_plan
 
@@ -141,7 +141,7 @@ class OwnLeftovers(Struct, frozen=True, kw_only=True):
             tainted = find_tainted(await self._stored(state)) if is_applied(folder) else []
         except InterlockError:
             return ""  # `interlock state verify` and `recover --orphans` say why
-        told = f"; {tainted_text(tainted, {}, state=state, program=_program(folder))}" if tainted else ""
+        told = f"; {tainted_text(tainted, {}, state=state, program=program_of_run(folder))}" if tainted else ""
         return f"{told}{self._name_orphans(state, folder, left)}"
 
     def _name_orphans(self, state: str, folder: Path, left: list[Creation]) -> str:
@@ -238,13 +238,21 @@ def is_applied(folder: Path) -> bool:
     return (folder / "apply.jsonl").exists()
 
 
-def _program(folder: Path) -> str:
-    """Return how a person starts the Terraform of a run, as a shell reads it."""
+def program_of_run(folder: Path) -> str:
+    """Return how a person starts the Terraform of a run, as a shell reads it: as it was named, or as it called itself.
+
+    Args:
+        folder: The run's folder.
+    """
     try:
         named = decode((folder / ORDER_FILE).read_bytes()).terraform
     except (OSError, msgspec.MsgspecError):
         named = None
-    return shell_word(named) if named else "terraform"
+    if named:
+        return shell_word(named)
+    output = folder / "apply.jsonl"
+    events = EventFile(output).new(at_end=True) if output.exists() else []
+    return next((event.product for event in events if isinstance(event, Version)), USUAL_PROGRAM)
 
 
 def known_of_runs(runs: Path, state: str, store: str | None = None) -> list[Known]:

@@ -19,7 +19,7 @@ from interlock.recovery.witnesses.process import Recorded, collect
 from interlock.run.leaving import note_before_apply
 from interlock.run.summary import Seen, Summary, find_summary, write_summary
 from interlock.run.transcript import read
-from interlock.site.own_leftovers import OwnLeftovers, close_run, known_of_runs, outcome_of
+from interlock.site.own_leftovers import OwnLeftovers, close_run, known_of_runs, outcome_of, program_of_run
 from interlock.store.memory import MemoryBlobs, MemoryRecords
 from interlock.testing.clock import START, FakeClock
 from interlock.testing.ids import CountingIds
@@ -268,6 +268,22 @@ def test_how_a_killed_run_ended_is_read_from_what_terraform_said(
     told = outcome_of(scene.folder)
     assert type(told) is kind
     assert ("x1" in told.why) == (kind is StateNotSaved and "apply_complete" in events)
+
+
+@pytest.mark.parametrize(
+    ("said", "program"),
+    [
+        ({"tofu": "1.12.6", "terraform": "1.12.6", "ui": "1.2"}, "tofu"),
+        ({"terraform": "1.11.4", "ui": "1.2"}, "terraform"),
+        (None, "terraform"),
+    ],
+)
+def test_a_hint_about_a_dead_run_names_the_program_that_spoke_in_it(
+    scene: Scene, said: dict[str, str] | None, program: str
+) -> None:
+    if said is not None:
+        (scene.folder / "apply.jsonl").write_text(event("version", **said) + event("apply_start", hook=hook("a.b")))
+    assert program_of_run(scene.folder) == program
 
 
 def test_the_end_of_a_run_is_written_into_its_journal_and_summary(scene: Scene) -> None:
