@@ -1,5 +1,7 @@
 """Runs of one state take turns, in order of arrival, and may be bounded, refused, cancelled, bumped and paused."""
 
+import json
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -174,3 +176,23 @@ def test_wait_and_explain_look_at_a_run_that_works_and_wait_ends_with_its_status
     waited = desk.run("wait", "--json", cwd=module)
     assert (waited.code, waited.document["run"], waited.document["error"]["exit"]) == (143, run, 143)
     assert working.wait().code == 143
+
+
+@pytest.mark.parametrize(
+    "words", [("state", "push", "-"), ("lock", "acquire", "s", "--reason", "me too")], ids=["push", "acquire"]
+)
+def test_a_persons_command_that_waits_says_for_whom(desk: Desk, words: tuple[str, ...]) -> None:
+    """It said nothing, however long it took: it looked as if it hung."""
+    file = desk.folder / "pushed.tfstate"
+    file.write_text(
+        json.dumps(
+            {"version": 4, "terraform_version": "1.11.4", "serial": 1, "lineage": "l", "outputs": {}, "resources": []}
+        )
+    )
+    asked = [file if word == "-" else word for word in words] + (["--state", "s"] if "push" in words else [])
+    with held(desk):
+        started = desk.start(*asked)
+        desk.until(lambda: desk.lock().waiters, "it waits")
+    ended = started.wait()
+    assert ended.code == 0, ended.err
+    assert re.search("waiting for state s: held by .*interlock lock explain s", ended.err), ended.err

@@ -226,7 +226,7 @@ def _at_home(act: Callable[[Home], Awaitable[_T]], *, make: bool) -> _T:
     from interlock.compose.homes import at_home
 
     async def run() -> _T:
-        async with at_home(os.environ, make=make, told=view.audited) as home:
+        async with at_home(os.environ, make=make, told=view.audited, say=view.note) as home:
             return await act(home)
 
     return asyncio.run(run())

@@ -96,7 +96,7 @@ async def _act(
     from interlock.compose.homes import at_home
     from interlock.operate.unlock import open_case
 
-    home_at = at_home(os.environ, make=not dry_run, told=view.audited)
+    home_at = at_home(os.environ, make=not dry_run, told=view.audited, say=view.note)
     async with home_at as home, open_case(state, asked, home, os.environ) as case:
         found = await case.examine()
         if not quiet:

@@ -237,7 +237,7 @@ async def _acquire(state: str, *, reason: str, lease: str, wait: str | None) -> 
     from interlock.compose.homes import at_home
     from interlock.operate import hold as by_hand
 
-    async with at_home(os.environ) as home:
+    async with at_home(os.environ, say=view.note) as home:
         return await by_hand.acquire(state, home, os.environ, reason=reason, lease=lease, wait=wait)
 
 

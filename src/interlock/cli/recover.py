@@ -211,7 +211,7 @@ async def _walk(walk: _Walk) -> tuple[bool, tuple[StateRef, str]]:
     from interlock.site.opening import open_meant, plan_hint
     from interlock.site.which import check_heard_of, resolve
 
-    home_at = at_home(os.environ, make=not walk.dry_run, told=view.audited)
+    home_at = at_home(os.environ, make=not walk.dry_run, told=view.audited, say=view.note)
     async with home_at as home:
         await check_heard_of(await resolve(walk.state, home, os.environ), home)
         await _lock(walk, home)

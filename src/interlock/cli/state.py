@@ -53,7 +53,7 @@ def _in(state: str, act: Callable[[Site], Awaitable[_T]], *, changes: bool = Fal
     from interlock.site.opening import open_meant
 
     async def run() -> _T:
-        home_at = at_home(os.environ, make=changes, told=view.audited)
+        home_at = at_home(os.environ, make=changes, told=view.audited, say=view.note)
         async with home_at as home, open_meant(state, home, os.environ, must_be_known=not changes) as site:
             return await act(site)
 

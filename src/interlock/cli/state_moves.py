@@ -212,7 +212,7 @@ def _at_both(act: Callable[[Home, Home], Awaitable[_T]], *, make: bool) -> _T:
     from interlock.compose.homes import at_both_stores
 
     async def run() -> _T:
-        async with at_both_stores(os.environ, make=make, told=view.audited) as (here, there):
+        async with at_both_stores(os.environ, make=make, told=view.audited, say=view.note) as (here, there):
             return await act(here, there)
 
     return asyncio.run(run())

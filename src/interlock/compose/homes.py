@@ -13,17 +13,23 @@ from interlock.errors import InterlockError, UsageError, command
 from interlock.home.embedded import check_own, read_settings
 from interlock.home.embedded import open_home as open_embedded
 from interlock.home.login import with_login
+from interlock.home.parts import to_nobody
 from interlock.settings.values import Secret, Settings
 from interlock.site.moved import address_moved_to
 
 if TYPE_CHECKING:
-    from interlock.home.interface import Home, Told
+    from interlock.home.interface import Home, Say, Told
     from interlock.run.order import Order
 
 
 @asynccontextmanager
 async def at_home(
-    environ: Mapping[str, str], *, directory: Path | None = None, make: bool = True, told: Told | None = None
+    environ: Mapping[str, str],
+    *,
+    directory: Path | None = None,
+    make: bool = True,
+    told: Told | None = None,
+    say: Say | None = None,
 ) -> AsyncIterator[Home]:
     """Open the home of a command for as long as the context lasts.
 
@@ -32,12 +38,13 @@ async def at_home(
         directory: Whose settings hold; None for the current folder.
         make: Make the home when there is none yet. Commands that only look say False, and see an empty one.
         told: Hears of each decision that is written down.
+        say: Tells a person what the command waits for; None for nobody.
 
     Raises:
         UsageError: See `read_settings`.
     """
     settings = read_settings(environ, directory)
-    async with open_home(settings, make=make, environ=environ, told=told) as home:
+    async with open_home(settings, make=make, environ=environ, told=told, say=say) as home:
         yield home
 
 
@@ -48,6 +55,7 @@ async def open_home(
     make: bool = True,
     environ: Mapping[str, str] | None = None,
     told: Told | None = None,
+    say: Say | None = None,
     patience_s: float = 0.0,
 ) -> AsyncIterator[Home]:
     """Open the home that the settings name for as long as the context lasts: at a server, or on this machine.
@@ -57,6 +65,7 @@ async def open_home(
         make: See `at_home`; a server's home is always there.
         environ: The environment of the command.
         told: See `at_home`.
+        say: See `at_home`.
         patience_s: See `interlock.home.line.Line`; for a home at a server.
 
     Raises:
@@ -66,9 +75,11 @@ async def open_home(
         from interlock.home.server import open_server_home
 
         async with open_server_home(settings, told=told, patience_s=patience_s) as far:
+            far.say = say or to_nobody
             yield far
         return
     async with open_embedded(settings, make=make, environ=environ, told=told) as near:
+        near.say = say or to_nobody
         yield near
 
 
@@ -77,7 +88,7 @@ _PATIENCE_S = 30.0  # of a move whose server is started again meanwhile; it may 
 
 @asynccontextmanager
 async def at_both_stores(
-    environ: Mapping[str, str], *, make: bool = True, told: Told | None = None
+    environ: Mapping[str, str], *, make: bool = True, told: Told | None = None, say: Say | None = None
 ) -> AsyncIterator[tuple[Home, Home]]:
     """Open the store of this machine and the home at the server in use, for a move from one to the other.
 
@@ -94,8 +105,9 @@ async def at_both_stores(
     alone = replace(settings, server=None, token=None)
     async with (
         open_embedded(alone, make=make, environ=environ, told=told) as machine,
-        open_home(settings, make=make, environ=environ, told=told, patience_s=_PATIENCE_S) as server,
+        open_home(settings, make=make, environ=environ, told=told, say=say, patience_s=_PATIENCE_S) as server,
     ):
+        machine.say = say or to_nobody
         yield machine, server
 
 

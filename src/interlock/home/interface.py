@@ -31,12 +31,21 @@ Told = Callable[[Head], None]
 """Is told the head of the audit log after each decision, so that a person's own log has it."""
 
 
+Say = Callable[[str], None]
+"""Tells whoever typed a command something while it works, in one line."""
+
+
 class Home(Protocol):
     """Where a command works. Made in one place and passed in; nothing else opens a store or constructs a clock."""
 
     @property
     def settings(self) -> Settings:
         """What holds for this command."""
+        ...
+
+    @property
+    def say(self) -> Say:
+        """How whoever waits for a command hears what it waits for."""
         ...
 
     @property

@@ -11,14 +11,24 @@ from interlock.settings.values import Settings
 from interlock.store.checksums import RecordDamaged
 
 if TYPE_CHECKING:
-    from interlock.home.interface import Home
+    from interlock.home.interface import Home, Say
     from interlock.home.known import KnownState
 
 
+def to_nobody(_text: str) -> None:
+    """Say nothing, as where no person waits."""
+
+
 class FromParts:
-    """The part of `interlock.home.interface.Home` that follows from its coordinator, its states and its settings."""
+    """The part of `interlock.home.interface.Home` that follows from its coordinator, its states and its settings.
+
+    Attributes:
+        settings: What holds for this command.
+        say: See `Home.say`; set by whoever opens a home for a person.
+    """
 
     settings: Settings
+    say: Say = staticmethod(to_nobody)
 
     @property
     def me(self) -> str:

@@ -15,6 +15,7 @@ from interlock.errors import LockHeld, UsageError, command
 from interlock.recovery.terraform_lock import BY_HAND, HAND_ID, is_by_hand
 from interlock.rights import Right
 from interlock.settings.values import parse_duration
+from interlock.site.holding import aloud
 from interlock.site.kinds import Can, check_can
 from interlock.site.opening import open_site
 from interlock.site.which import check_heard_of, resolve
@@ -156,7 +157,7 @@ async def hold_by_hand(home: Home, state: str, *, reason: str, lease_s: float, w
         lease_s=lease_s,
         patience_s=15.0,
     )
-    grant = await home.coordinator.acquire(state, request, timeout_s=wait_s)
+    grant = await home.coordinator.acquire(state, request, timeout_s=wait_s, on_change=aloud(home))
     return grant.ticket, grant.token
 
 

@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.errors import BackendUnavailable, InterlockError, LeaseLost
+from interlock.errors import BackendUnavailable, InterlockError, LeaseLost, command
 from interlock.site.moved import address_moved_to, address_moving_to
 from interlock.to_its_end import call_off
 
 if TYPE_CHECKING:
-    from interlock.coordinator import Coordinator
+    from interlock.coordinator import Coordinator, Standing
     from interlock.coordinator.interface import OnChange
     from interlock.home.interface import Home
     from interlock.lock import Grant, Pause
@@ -63,9 +63,12 @@ async def holding(
     )
     named = await asyncio.to_thread(write_hold, home.settings.home, request.ticket)
     try:
-        attending = asyncio.create_task(rescuer.attend(state, lambda _: None))
+        attending = asyncio.create_task(
+            rescuer.attend(state, lambda seen: home.say(seen.text), lambda error: home.say(_cannot_attend(error)))
+        )
         try:
-            grant = await queue.acquire(state, request, timeout_s=home.settings.wait_s, on_change=on_change)
+            tells = aloud(home, on_change)
+            grant = await queue.acquire(state, request, timeout_s=home.settings.wait_s, on_change=tells)
         except BaseException:
             await call_off(attending)
             raise
@@ -76,6 +79,39 @@ async def holding(
         await _forget_unless_there(queue, state, request.ticket, named)
         raise
     named.unlink(missing_ok=True)
+
+
+def aloud(home: Home, on_change: OnChange | None = None) -> OnChange:
+    """Return what is told where we stand in a queue, and says it to whoever waits for the command.
+
+    Args:
+        home: Ours.
+        on_change: Told before; what it raises ends the wait.
+    """
+
+    def told(standing: Standing) -> None:
+        if on_change is not None:
+            on_change(standing)
+        if text := waiting_for(standing):
+            home.say(text)
+
+    return told
+
+
+def waiting_for(standing: Standing) -> str:
+    """Spell what a command waits for, in a line; empty while it waits for nothing that a person could look at."""
+    if standing.token is not None or standing.position < 1:
+        return ""
+    held = [f"held by {each.who}" + (f", run {each.run}" if each.run else "") for each in standing.holders[:1]]
+    paused = [f"its queue is paused: {standing.pause.reason}"] if standing.pause is not None else []
+    before = [f"{standing.position - 1} before us"] if standing.position > 1 else []
+    why = [*held, *paused, *before]
+    more = command("lock", "explain", standing.state) if held else command("queue", "ls", standing.state)
+    return f"waiting for state {standing.state}: {'; '.join(why)}    {more}" if why else ""
+
+
+def _cannot_attend(error: Exception) -> str:
+    return f"cannot look after the holder: {error}"
 
 
 async def _forget_unless_there(queue: Coordinator, state: str, ticket: str, named: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from interlock.errors import BackendUnavailable, WaitTimeout
+from interlock.home.embedded import EmbeddedHome
 from interlock.lock import Requested
-from interlock.recovery.breaker import Breaker
+from interlock.recovery.breaker import Breaker, Cannot, Noticed, Tell
 from interlock.settings.values import Settings
 from interlock.site.hold_record import find_hold
 from interlock.site.holding import holding, is_review, settling
@@ -41,6 +42,58 @@ async def test_it_waits_its_turn_and_no_longer_than_the_settings_say(tmp_path: P
         async with holding(home, "prod", "state push"):
             pass
     assert (await home.coordinator.view("prod")).lock.waiters == ()
+
+
+@pytest.mark.parametrize(("run", "by"), [("r1", "bob, run r1"), ("", "bob")])
+async def test_who_waits_for_a_command_hears_for_what(tmp_path: Path, run: str, by: str) -> None:
+    said: list[str] = []
+    home, heard = memory_home(tmp_path), asyncio.Event()
+
+    def say(text: str) -> None:
+        said.append(text)
+        heard.set()
+
+    home.say = say
+    request = Requested(ticket="t1", run=run, who="bob", lease_s=30.0, patience_s=15.0)
+    grant = await home.coordinator.acquire("prod", request, timeout_s=0.0)
+    moving = asyncio.create_task(_held_once(home))
+    await heard.wait()
+    await home.coordinator.release("prod", ticket=grant.ticket, token=grant.token)
+    await moving
+    assert said == [f"waiting for state prod: held by {by}    interlock lock explain prod"]
+
+
+async def _held_once(home: EmbeddedHome) -> None:
+    async with holding(home, "prod", "state push"):
+        pass
+
+
+async def test_who_waits_behind_a_pause_hears_of_it(tmp_path: Path) -> None:
+    said: list[str] = []
+    home = memory_home(tmp_path)
+    home.say = said.append
+    home.settings = Settings(home=tmp_path, wait_s=0.0)
+    await home.coordinator.pause("prod", by="ann", reason="holidays")
+    with pytest.raises(WaitTimeout):
+        await _held_once(home)
+    assert said == ["waiting for state prod: its queue is paused: holidays    interlock queue ls prod"]
+
+
+async def test_who_looks_after_a_holder_in_vain_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    home = memory_home(tmp_path)
+    home.say = said.append
+    request = Requested(ticket="t1", who="bob", lease_s=30.0, patience_s=15.0)
+    grant = await home.coordinator.acquire("prod", request, timeout_s=0.0)
+
+    async def fails(self: Breaker, state: str, tell: Tell, cannot: Cannot) -> None:
+        cannot(BackendUnavailable("the server is away"))
+        tell(Noticed(verdict="alive", token=1, run="r1", text="holder r1 is alive"))
+        await home.coordinator.release(state, ticket=grant.ticket, token=grant.token)
+
+    monkeypatch.setattr(Breaker, "attend", fails)
+    await _held_once(home)
+    assert {"cannot look after the holder: the server is away", "holder r1 is alive"} <= set(said)
 
 
 @pytest.mark.promise("P5")
