@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,6 +67,49 @@ def test_a_signal_during_an_apply_lets_terraform_save_and_releases(
     assert saved(desk) == {"kept", "work"}  # the interrupted one is tainted, not forgotten
     assert desk.lock().holders == ()
     assert desk.summary(summary.run).serial == desk.history()[0].serial
+
+
+NODE = """#!{python}
+# As the wrapper of GitHub's setup action is: it starts Terraform as a child, and a signal ends it at once.
+import signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+sys.exit(subprocess.Popen(["{terraform}", *sys.argv[1:]]).wait())
+"""
+SHELL = """#!/bin/sh
+# A team's own: it waits for Terraform before it ends of a signal.
+"{terraform}" "$@"
+"""
+
+
+@pytest.mark.promise("P3", "P9")
+@pytest.mark.parametrize("script", [NODE, SHELL])
+def test_a_signal_reaches_the_terraform_that_a_script_starts_and_nothing_is_lost(
+    desk: Desk, module: Path, script: str
+) -> None:
+    wrapper = desk.folder / "bin" / "terraform"
+    wrapper.parent.mkdir()
+    wrapper.write_text(script.format(python=sys.executable, terraform=shutil.which("terraform")))
+    wrapper.chmod(0o755)
+    run = desk.apply(module, "--terraform", wrapper, hold=CUT)
+    desk.until_working()
+    run.signal(signal.SIGINT)
+    stopped = run.wait()
+    assert stopped.code == 130, stopped.err
+    assert saved(desk) == {"kept", "work"}
+    assert desk.lock().holders == ()
+
+
+@pytest.mark.promise("P3")
+def test_a_terraform_whose_script_was_killed_saves_its_state_before_the_run_ends(desk: Desk, module: Path) -> None:
+    wrapper = desk.folder / "terraform"
+    wrapper.write_text(SHELL.format(terraform=shutil.which("terraform")))
+    wrapper.chmod(0o755)
+    run = desk.apply(module, "--terraform", wrapper, hold=2)
+    os.kill(terraform_of(desk.until_working()), signal.SIGKILL)
+    ended = run.wait()
+    assert ended.code == 131, ended.err
+    assert saved(desk) == {"kept", "work"}
+    assert desk.lock().holders == ()
 
 
 @pytest.mark.promise("P9")

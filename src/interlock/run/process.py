@@ -26,6 +26,8 @@ from interlock.host import ProcessName, name_process
 from interlock.run.private_file import open_private
 from interlock.run.protection import Kept, Level, Protection
 
+_LOOK_S = 0.1  # between two looks for what a script left
+
 
 class Ended(Struct, frozen=True, kw_only=True):
     """How a process ended: its exit code, or minus the signal that killed it."""
@@ -49,8 +51,17 @@ class Streams(Struct, frozen=True, kw_only=True):
 class Child:
     """A running program; `start` is the only way to get one."""
 
-    def __init__(self, process: asyncio.subprocess.Process, name: ProcessName, kept: Kept = Kept.WHOLE) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        name: ProcessName,
+        kept: Kept = Kept.WHOLE,
+        *,
+        is_script: bool = False,
+    ) -> None:
         self._process = process
+        self._is_script = is_script
+        self._is_over = False
         self.name = name
         self.kept = kept
 
@@ -91,18 +102,28 @@ class Child:
                 )
         except OSError as error:
             raise TerraformFailed(f"cannot start {argv[0]}", why=reason_of(error), fix="interlock doctor") from error
-        return cls(process, name_process(process.pid), protected.kept)
+        return cls(process, name_process(process.pid), protected.kept, is_script=is_script(argv[0]))
 
     async def wait(self) -> Ended:
         """Wait until the process has ended. When it was killed, what it started is killed too.
 
-        A provisioner that outlives its Terraform would go on changing things while the next run holds the state.
+        A provisioner that outlives its Terraform would go on changing things while the next run holds the state. A
+        Terraform that outlives the script around it saves its state first.
         """
         ended = Ended(code=await self._process.wait())
+        if ended.killed_by is not None and self._is_script:
+            await self._await_terraform()
+        self._is_over = True
         if ended.killed_by is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         return ended
+
+    async def _await_terraform(self) -> None:
+        from interlock.run.behind_script import find_left  # a script is the exception
+
+        while find_left(self._process.pid):  # noqa: ASYNC110 - it is nobody's child by now, so only a look tells
+            await asyncio.sleep(_LOOK_S)
 
     @property
     def is_running(self) -> bool:
@@ -111,6 +132,15 @@ class Child:
 
     def kill(self) -> None:
         """Kill the process and everything in its session. What it had not saved is lost."""
-        if self._process.returncode is None:
+        if self._process.returncode is None or (self._is_script and not self._is_over):
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def is_script(program: str) -> bool:
+    """Say whether a program is a text that an interpreter reads, and so may start Terraform as its child."""
+    try:
+        with Path(program).open("rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False

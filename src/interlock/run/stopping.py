@@ -71,7 +71,7 @@ async def ask_once(
     """Send Terraform the one SIGINT of its life, if it is still to be sent.
 
     Args:
-        process: The Terraform.
+        process: The Terraform, or a script that started it; that one hears nothing of it.
         folder: The run's folder, where the marker is left before the signal.
         is_stopping: Whether Terraform's output says that it is stopping.
         by: Who asks, for the marker.
@@ -81,7 +81,8 @@ async def ask_once(
     """
     if has_marker(folder, process):
         return Asked.BEFORE
-    if await _is_stopped_elsewhere(process, is_stopping, clock):
+    real = _terraform_behind(process)
+    if await _is_stopped_elsewhere(real, is_stopping, clock):
         return Asked.ELSEWHERE
     try:
         if not leave_marker(folder, process, by=by, now=clock.now()):
@@ -89,7 +90,13 @@ async def ask_once(
     except OSError:
         if needs_marker:
             return Asked.UNMARKED
-    return Asked.SENT if send_signal(process, signal.SIGINT) else Asked.GONE
+    return Asked.SENT if send_signal(real, signal.SIGINT) else Asked.GONE
+
+
+def _terraform_behind(process: ProcessName) -> ProcessName:
+    from interlock.run.behind_script import terraform_behind  # nobody else needs what it imports
+
+    return terraform_behind(process)
 
 
 async def _is_stopped_elsewhere(process: ProcessName, is_stopping: Callable[[], bool], clock: Clock) -> bool:

@@ -130,6 +130,11 @@ def read_process(pid: int) -> Running | None:
     return _read(pid, None)
 
 
+def can_list() -> bool:
+    """Say whether this system shows its processes in /proc."""
+    return _PROC.is_dir()
+
+
 def pids() -> list[int]:
     """Return the ids of all processes that can be seen, but not our own."""
     own = os.getpid()
