@@ -260,6 +260,6 @@ def test_a_killed_front_end_stops_a_working_run_gracefully_and_wait_says_how_it_
 def test_a_closed_terminal_applies_nothing_and_is_no_answer(desk: Desk, module: Path) -> None:
     terminal = Terminal(desk, "apply", module, "--state", "s")
     terminal.until("Apply exactly this plan?")
-    terminal.type("\x04")
-    assert terminal.wait() == 143
+    os.close(terminal.master)
+    assert terminal.process.wait(60) == 143
     assert desk.history() == []
