@@ -242,3 +242,19 @@ def test_a_tainted_object_is_named_and_the_printed_line_keeps_it(desk: Desk) -> 
     typed = line.split("that is whole: ")[1]
     subprocess.run(["sh", "-ec", typed], check=True, cwd=desk.folder, env={**desk.environ, "PATH": path})
     assert desk.run("plan", module, "--state", "s", "--detailed-exitcode").code == 0
+
+
+@pytest.mark.promise("P11")
+def test_values_that_the_environment_gives_by_flags_are_those_that_are_applied(desk: Desk) -> None:
+    """They were dropped: another plan than plain Terraform's was made and applied, with the defaults."""
+    module = desk.module(text='variable "x" {}\noutput "x" { value = var.x }\n')
+    (module / "prod.tfvars").write_text('x = "production"\n')
+    words = ("apply", module, "--state", "s", "--auto-approve")
+    environ = {"TF_CLI_ARGS": "-var-file=prod.tfvars"}
+    applied = desk.start(*words, environ=environ).wait()
+    assert (applied.code, 'x = "production"' in applied.out) == (0, True), applied.err
+    again = desk.start(*words, environ={"TF_CLI_ARGS_apply": "-var=x=other"}).wait()
+    assert (again.code, 'x = "other"' in again.out) == (0, True), again.err
+    refused = desk.start(*words, environ={"TF_CLI_ARGS_plan": "-destroy"}).wait()
+    assert (refused.code, "interlock destroy" in refused.err) == (3, True), refused.err
+    assert len(desk.history()) == 2

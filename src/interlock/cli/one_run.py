@@ -166,7 +166,7 @@ def with_missing_values(asked: Asked, label: str = "") -> Asked:
     """
     from msgspec.structs import replace
 
-    from interlock.operate.ordering import root_module
+    from interlock.operate.ordering import flags_of_environment, root_module
     from interlock.trust.checkout import is_watched
 
     if asked.plan_file is not None or asked.approval or asked.json or not is_watched(os.environ):
@@ -175,7 +175,8 @@ def with_missing_values(asked: Asked, label: str = "") -> Asked:
     from interlock.operate.missing_values import find_missing
 
     given = []
-    for wanted in find_missing(root_module(asked.directory), asked.extra, os.environ):
+    extra = (*flags_of_environment(os.environ, asked.operation), *asked.extra)
+    for wanted in find_missing(root_module(asked.directory), extra, os.environ):
         put = partial(_put_question, f"{label}var.{wanted.name}", wanted.description)
         given.append(f"-var={wanted.name}={view.answered(f'var.{wanted.name}', put, hidden=wanted.is_secret)}")
     return replace(asked, extra=(*asked.extra, *given)) if given else asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from interlock.run.binary import Binary
     from interlock.run.order import Look, Operation, Order
     from interlock.site.in_sight import Encryption
+    from interlock.terraform.command import PlanMode
 
 _BRANCH_CHARS = 200
 _PATIENCE_S = 15.0  # a waiting supervisor speaks every few seconds, so a silent one is dead
@@ -155,7 +157,7 @@ def _order(
     from interlock.run.binary import tool_of
     from interlock.run.order import Look, Operation, Order
 
-    extra = (*_flags_of(environ), *asked.extra)
+    extra = (*_flags_of(environ), *flags_of_environment(environ, asked.operation), *asked.extra)
     ref = ref_of_run(directory, settings, environ, extra, tool=tool_of(binary.name), named=asked.state).for_runs()
     where = ref.where
     own = settings.states.get(ref.queue.partition("@")[0] if ref.is_own else settings.state_for(directory) or ref.queue)
@@ -269,6 +271,41 @@ def _flags_of(environ: Mapping[str, str]) -> tuple[str, ...]:
     from interlock.existing.discovery import environment_configs
 
     return tuple(f"-backend-config={value}" for value in environment_configs(environ))
+
+
+def flags_of_environment(environ: Mapping[str, str], operation: Operation) -> tuple[str, ...]:
+    """Return the flags by which the environment says what is planned, as plain Terraform takes them for this command.
+
+    Of these variables a run's Terraform gets `TF_CLI_ARGS_plan` alone, since the others hold flags for what a run does
+    by itself. Without the values and objects that they name, another plan would be made, and applied.
+
+    Raises:
+        UsageError: One asks for a plan of another kind, or cannot be read.
+    """
+    verb = _VERBS.get(operation.value)
+    if verb is None or not any(name.startswith(_ARGUMENTS) for name in environ):
+        return ()
+    _planned_by(environ, f"{_ARGUMENTS}_plan", operation)
+    names = [name for name in (f"{_ARGUMENTS}_{verb}", _ARGUMENTS) if name != f"{_ARGUMENTS}_plan"]
+    return tuple(flag for name in names for flag in _planned_by(environ, name, operation))
+
+
+_ARGUMENTS = "TF_CLI_ARGS"
+_VERBS = {"plan": "plan", "drift": "plan", "apply": "apply", "destroy": "destroy", "refresh": "refresh"}
+_KINDS: Mapping[str, PlanMode] = {"destroy": "destroy", "drift": "refresh-only", "refresh": "refresh-only"}
+
+
+def _planned_by(environ: Mapping[str, str], name: str, operation: Operation) -> tuple[str, ...]:
+    from interlock.terraform.command import flags_for_plan
+
+    try:
+        words = shlex.split(environ.get(name, ""))
+        return flags_for_plan(words, mode=_KINDS.get(operation.value, "normal"))
+    except ValueError:
+        raise UsageError(f"{name} cannot be read", why="a quote has no other half", fix=f"unset {name}") from None
+    except UsageError as error:
+        why = f"{error.what}: {error.why}" if error.why else error.what
+        raise UsageError(f"{name} does not fit interlock {operation.value}", why=why, fix=f"unset {name}") from None
 
 
 def _pace(settings: Settings, *, elsewhere: bool) -> tuple[float, float, float]:

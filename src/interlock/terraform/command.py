@@ -348,6 +348,14 @@ _TAKES_VALUE: Final = frozenset(
         "lock-timeout",
     }
 )
+_PLANNED: Final = frozenset(
+    {
+        *("var", "var-file", "target", "target-file", "exclude", "exclude-file", "replace"),
+        *("refresh", "parallelism"),
+    }
+)
+_OF_ANOTHER_KIND: Final = frozenset({"destroy", "refresh-only"})
+_OFF: Final = ("=false", "=f", "=0")
 _REFUSED: Final[Mapping[str, str]] = {
     "out": "Interlock keeps the plan and applies exactly that one",
     "state": "the run's state is chosen with --state",
@@ -385,6 +393,27 @@ def divide_flags(flags: Sequence[str]) -> UserFlags:
         if name in _VALUES:
             divided["values"].extend(words)
     return UserFlags(**{name: tuple(words) for name, words in divided.items()})
+
+
+def flags_for_plan(flags: Sequence[str], *, mode: PlanMode) -> tuple[str, ...]:
+    """Return of the flags in a variable of the environment those that say what is planned, or how many at once.
+
+    The others, such as -lock-timeout, are about what a run does by itself.
+
+    Args:
+        flags: The flags.
+        mode: The kind of plan that is made.
+
+    Raises:
+        UsageError: One asks for another kind of plan, or there is a bare word.
+    """
+    kept: list[str] = []
+    for name, words in _grouped(flags):
+        if name in _OF_ANOTHER_KIND and name != mode and not words[0].lower().endswith(_OFF):
+            raise UsageError(f"-{name} makes another plan", why=_REFUSED[name])
+        if name in _PLANNED:
+            kept += words
+    return tuple(kept)
 
 
 def _first_to_know(flag: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from interlock.errors import UsageError
-from interlock.operate.ordering import Asked, make_order, root_module
+from interlock.operate.ordering import Asked, flags_of_environment, make_order, root_module
 from interlock.run.order import Operation, Order
 from interlock.settings.values import Settings, StateSettings
 
@@ -73,3 +73,41 @@ def test_only_a_folder_with_configuration_is_a_root_module(module: Path) -> None
     for folder in (module, module / "none"):
         with pytest.raises(UsageError):
             root_module(folder)
+
+
+@pytest.mark.promise("P11")
+@pytest.mark.parametrize(
+    ("operation", "environ", "flags"),
+    [
+        (Operation.APPLY, {}, ()),
+        (Operation.PLAN, {"TF_CLI_ARGS": "-var-file=prod.tfvars -no-color"}, ("-var-file=prod.tfvars",)),
+        (Operation.APPLY, {"TF_CLI_ARGS": "-var x=2", "TF_CLI_ARGS_apply": "-var=x=1"}, ("-var=x=1", "-var", "x=2")),
+        (Operation.APPLY, {"TF_CLI_ARGS_apply": "-parallelism=3 -lock-timeout=5m -auto-approve"}, ("-parallelism=3",)),
+        (Operation.PLAN, {"TF_CLI_ARGS_apply": "-var=x=1", "TF_CLI_ARGS_plan": "-var=x=2"}, ()),
+        (Operation.DESTROY, {"TF_CLI_ARGS_destroy": "-target=a.b", "TF_CLI_ARGS_plan": "-destroy"}, ("-target=a.b",)),
+        (Operation.DRIFT, {"TF_CLI_ARGS_plan": "-refresh-only", "TF_CLI_ARGS": "-refresh=false"}, ("-refresh=false",)),
+        (Operation.APPLY, {"TF_CLI_ARGS_plan": "-destroy=false"}, ()),
+        (Operation.EXEC, {"TF_CLI_ARGS": "-var=x=1 -destroy"}, ()),
+    ],
+)
+def test_flags_of_the_environment_that_say_what_is_planned_count_as_if_they_were_typed(
+    operation: Operation, environ: dict[str, str], flags: tuple[str, ...]
+) -> None:
+    assert flags_of_environment(environ, operation) == flags
+
+
+@pytest.mark.parametrize(
+    ("operation", "name", "value"),
+    [
+        (Operation.APPLY, "TF_CLI_ARGS_plan", "-destroy"),
+        (Operation.PLAN, "TF_CLI_ARGS", "-refresh-only=true"),
+        (Operation.APPLY, "TF_CLI_ARGS_apply", "-auto-approve tfplan"),
+        (Operation.APPLY, "TF_CLI_ARGS", "-var='x=1"),
+    ],
+)
+def test_flags_of_the_environment_that_mean_another_plan_are_refused_with_their_variable(
+    operation: Operation, name: str, value: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        flags_of_environment({name: value}, operation)
+    assert refused.value.fix == f"unset {name}"
