@@ -92,6 +92,27 @@ def test_two_laptops_apply_without_any_credential_of_the_organisation(
         assert not any(DEFAULT_CLIENT.secret.encode() in file.read_bytes() for file in kept)
 
 
+@pytest.mark.promise("P8")
+def test_what_would_ask_past_the_gateways_is_refused_before_anything_is_changed(
+    team: tuple[TeamServer, list[Desk]], organisation: Served
+) -> None:
+    _, (anna, bob) = team
+    looking, writing = module(anna, "a"), module(bob, "b")
+    with (looking / "main.tf").open("a") as file:
+        file.write('data "genesyscloud_flow" "f" {\n  name = "Main"\n  type = "inboundcall"\n}\n')
+    planned = anna.run("plan", looking, "--state", "team/a")
+    assert planned.code == 3, planned.err
+    assert "data.genesyscloud_flow.f cannot work at this server; nothing was planned" in planned.err
+    with (writing / "main.tf").open("a") as file:
+        file.write('resource "genesyscloud_script" "s" {\n  script_name = "S"\n  filepath    = "s.json"\n}\n')
+    applied = bob.run("apply", writing, "--auto-approve", "--first-apply", "--state", "team/b")
+    assert applied.code == 3, applied.err
+    assert "genesyscloud_script.s cannot work at this server; nothing was changed" in applied.err
+    assert [
+        each.path for each in organisation.simulation.journal if each.method == "POST" and "/api/" in each.path
+    ] == []
+
+
 @pytest.mark.slow
 @pytest.mark.promise("P4")
 def test_a_plan_reads_through_the_server_and_changes_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.proxy import certificate, encrypting, proxying
 from tests.real_provider.trial import Trial
 from tests.team import TOKEN, TeamServer, a_team
 
@@ -17,6 +19,7 @@ from interlock.store.sealing import spell_key
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.real_provider]
 
+HOSTS = ("api.mypurecloud.com", "apps.mypurecloud.com")
 KEY = spell_key(bytes(range(32)))
 WORDS = ("--region", "us-east-1", "--client-id", DEFAULT_CLIENT.id, "--states", "**")
 
@@ -64,3 +67,64 @@ def test_the_sounds_of_prompts_are_sent_without_any_secret_on_the_runner(
     assert trial.names("prompt") == []
     kept = [file for file in trial.desk.folder.rglob("*") if file.is_file() and "server" not in file.parts]
     assert not any(DEFAULT_CLIENT.secret.encode() in file.read_bytes() for file in kept)
+
+
+SCRIPT = """
+resource "genesyscloud_script" "s" {
+  script_name = "Greeting script"
+  filepath    = "${path.module}/script.json"
+}
+resource "genesyscloud_routing_skill" "s" {
+  name = "Beside it"
+}
+"""
+LOOKUP = """
+data "genesyscloud_flow" "f" {
+  name = "Main"
+  type = "inboundcall"
+}
+"""
+OWN_CLIENT = """
+variable "client" {
+  type      = object({ id = string, secret = string })
+  sensitive = true
+}
+provider "genesyscloud" {
+  alias              = "own"
+  oauthclient_id     = var.client.id
+  oauthclient_secret = var.client.secret
+  aws_region         = "us-east-1"
+  token_pool_size    = 2
+}
+"""
+
+
+@pytest.mark.promise("P8")
+def test_what_asks_past_the_gateways_is_refused_before_anything_is_changed_and_works_as_it_is_told(
+    at_server: tuple[Trial, TeamServer], tmp_path: Path
+) -> None:
+    trial, _ = at_server
+    module = trial.write(SCRIPT)
+    (module / "script.json").write_text('{"pages": []}')
+    looked_up = trial.run("plan", trial.write(LOOKUP, "lookup"))
+    assert looked_up.code == 3, looked_up.err
+    assert "data.genesyscloud_flow.f cannot work at this server" in looked_up.err
+    for command, *more in (("plan",), ("apply", "--auto-approve", "--first-apply")):
+        refused = trial.run(command, module, *more)
+        assert refused.code == 3, refused.err
+        assert "genesyscloud_script.s cannot work at this server" in refused.err
+    assert trial.names("skill") == trial.names("script") == []
+
+    file = certificate(tmp_path, *HOSTS)
+    with encrypting(file, trial.port) as port, proxying(places={f"{host}:443": port for host in HOSTS}) as forward:
+        trial.desk.environ |= {
+            "HTTPS_PROXY": f"http://127.0.0.1:{forward.port}",
+            "NO_PROXY": "127.0.0.1",
+            "SSL_CERT_FILE": str(file),
+            "INTERLOCK_UPSTREAM_API_US_EAST_1": f"http://127.0.0.1:{trial.port}",
+            "INTERLOCK_UPSTREAM_LOGIN_US_EAST_1": f"http://127.0.0.1:{trial.port}",
+            "TF_VAR_client": json.dumps({"id": DEFAULT_CLIENT.id, "secret": DEFAULT_CLIENT.secret}),
+        }
+        with_own = SCRIPT.replace('"s" {\n  script', '"s" {\n  provider    = genesyscloud.own\n  script')
+        trial.applied(trial.write(OWN_CLIENT + with_own), "--first-apply")
+        assert (trial.names("skill"), trial.names("script")) == (["Beside it"], ["Greeting script"])

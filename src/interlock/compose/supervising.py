@@ -467,6 +467,10 @@ async def _prepare(
     far = await find_organisation(order, environ) if await asyncio.to_thread(_may_use_genesys, order) else None
     environ = environ if far is None else _with_placeholder(environ, far, journal)
     need = await asyncio.to_thread(_gateway_need, order, environ, named, far)
+    if far is not None and not isinstance(need, str) and not order.command:
+        from interlock.run.asked_past import check_reads
+
+        check_reads(need.refused, order, far.name)
     journal.tell(BinaryEntry(run=order.run, state=order.state, binary=binary.name))
     return _Prepared(
         order=order,

@@ -16,6 +16,7 @@ from interlock.genesys.resources import (
     find_conflict,
     gateway_bypasses,
     token_uses,
+    types_read_past,
 )
 
 __all__ = [
@@ -39,4 +40,5 @@ __all__ = [
     "referrers_of",
     "resource_types",
     "token_uses",
+    "types_read_past",
 ]

@@ -58,12 +58,19 @@ class Bypass:
     Attributes:
         uses: What makes the call with the token of the login: a type, `data.` and a type, or a type and an argument or
             block of it. Empty for a call that takes no token, or whose address the gateway gives.
+        reads: Whether objects of these types are read past the gateway too, not only changed.
+        at_run: What becomes of the call in a run with a gateway of its own: `lent` a token, `taken` by the gateway, or
+            `free`, since it needs no token; `untried` where nobody has seen it.
+        at_server: The same in a run at a server that keeps the OAuth client; `refused` before it is made.
     """
 
     resource: str
     call: str
     retries: str
+    at_run: str
+    at_server: str
     uses: tuple[str, ...] = ()
+    reads: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +189,11 @@ def gateway_bypasses() -> tuple[Bypass, ...]:
 def token_uses() -> tuple[str, ...]:
     """What a configuration uses that asks Genesys Cloud past any gateway with the token of the login."""
     return tuple(use for each in gateway_bypasses() for use in each.uses)
+
+
+def types_read_past() -> tuple[str, ...]:
+    """Resource types that are read past any gateway too, so that each plan with one asks there."""
+    return tuple(use for each in gateway_bypasses() if each.reads for use in each.uses if not use.startswith("data."))
 
 
 @cache

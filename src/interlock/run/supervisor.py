@@ -416,6 +416,12 @@ class Supervisor:
         """Return what reads from an organisation through the run's gateway; None where it does not lead there."""
         return self._hands.gateway.ask_of(place) if self._hands.gateway is not None else None
 
+    async def _check_changes(self, path: Path, facts: PlanFacts) -> None:
+        """Refuse a plan whose apply would fail in its middle, for want of a way to the organisation."""
+        gateway = self._hands.gateway
+        if gateway is not None and any(change.resource.type.startswith(OF_GENESYS) for change in facts.changes):
+            await asyncio.to_thread(lambda: gateway.check_changes(path.read_bytes(), facts, self._order))
+
     async def _expect_creations(self, path: Path, facts: PlanFacts) -> None:
         """Say which objects the plan makes a second time. It only warns: the API has the last word on names."""
         if self._hands.creations is None or self._order.operation is Operation.DRIFT:
@@ -834,6 +840,7 @@ class Supervisor:
             raise await self._seen_right(error) from None
         facts = progress.facts
         self._say_plan(facts)
+        await self._check_changes(path, facts)
         await self._expect_creations(path, facts)
         await self._tell_planned_replacements(facts)
         await self._describe(path, facts)
@@ -952,6 +959,7 @@ class Supervisor:
         document = await asyncio.to_thread(parse_plan, shown)  # the heartbeat goes on meanwhile
         facts = settle.facts_of(document)
         self._say_plan(facts)
+        await self._check_changes(path, facts)
         await self._expect_creations(path, facts)
         await self._tell_planned_replacements(facts)
         await self._describe(path, facts)

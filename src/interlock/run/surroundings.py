@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from interlock.creations.looking import Ask
     from interlock.recovery.breaker import Noticed
     from interlock.run.entries import AnyEntry
+    from interlock.run.order import Order
     from interlock.run.planned_creations import PlannedCreation
     from interlock.run.planned_for import Target
     from interlock.run.run_creations import Repeat
@@ -223,6 +224,19 @@ class Gateway(Protocol):
 
     def adapt(self, plan: bytes) -> bytes:
         """Return a saved plan that goes through this gateway instead of the one of the run that made it."""
+        ...
+
+    def check_changes(self, plan: bytes, facts: PlanFacts, order: Order) -> None:
+        """Let a plan pass whose apply can reach the organisation.
+
+        Args:
+            plan: The plan file.
+            facts: What its events said.
+            order: The run.
+
+        Raises:
+            UsageError: A change would ask past the gateway with a client that a server keeps.
+        """
         ...
 
     def forecast(self, plan: PlanFacts, deadline_s: float | None, parallelism: int | None) -> Mapping[str, object]:

@@ -24,6 +24,7 @@ from interlock.lock import FencingToken, Grant, Lease, Priority, Requested, Tick
 from interlock.recovery.breaker import Noticed
 from interlock.run.entries import AnyEntry, ApprovalEntry, PhaseEntry
 from interlock.run.leaving import read_allowed
+from interlock.run.order import Order
 from interlock.run.planned_creations import PlannedCreation
 from interlock.run.planned_for import Target
 from interlock.run.process import Ended, Streams
@@ -629,6 +630,9 @@ class FakeGateway:
     def adapt(self, plan: bytes) -> bytes:
         """See `Gateway.adapt`."""
         return plan
+
+    def check_changes(self, plan: bytes, facts: PlanFacts, order: Order) -> None:
+        """See `Gateway.check_changes`. It lets everything pass."""
 
     def forecast(self, plan: PlanFacts, deadline_s: float | None, parallelism: int | None) -> Mapping[str, object]:  # noqa: ARG002
         """See `Gateway.forecast`."""

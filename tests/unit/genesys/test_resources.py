@@ -10,6 +10,7 @@ from interlock.genesys.resources import (
     find_quirks,
     gateway_bypasses,
     slowest_step_s,
+    types_read_past,
 )
 
 
@@ -45,6 +46,17 @@ def test_flows_poll_and_take_over() -> None:
 
 def test_uploads_bypass_the_gateway() -> None:
     assert {"genesyscloud_script", "genesyscloud_flow"} <= {each.resource for each in gateway_bypasses()}
+
+
+def test_each_call_past_the_gateway_is_judged_for_a_run_of_its_own_and_at_a_server() -> None:
+    judged = {(bool(each.uses), each.at_run, each.at_server) for each in gateway_bypasses()}
+    assert judged == {
+        (True, "lent", "refused"),
+        (False, "taken", "taken"),
+        (False, "free", "free"),
+        (False, "untried", "untried"),
+    }
+    assert types_read_past() == ("genesyscloud_guide", "genesyscloud_guide_version")
 
 
 def test_a_division_with_objects_is_recognised_by_its_message() -> None:

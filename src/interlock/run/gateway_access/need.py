@@ -86,6 +86,7 @@ class Need:
         unread: Modules that nobody could look into yet; a provider block in one keeps its own way too.
         requirements: Local names, with sources, that the override must declare for its provider blocks.
         past: What asks Genesys Cloud past every gateway.
+        refused: Addresses of what a plan would ask for there with the OAuth client that a server keeps, in vain.
     """
 
     ways: tuple[Way, ...]
@@ -93,6 +94,7 @@ class Need:
     unread: tuple[str, ...] = ()
     requirements: Mapping[str, str] = field(default_factory=dict)
     past: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
     @property
     def main(self) -> Way | None:
@@ -249,7 +251,18 @@ def _need(
         unread=found.unread,
         requirements=found.requirements,
         past=found.past if ways else (),
+        refused=_refused(found, ways),
     )
+
+
+def _refused(found: ProviderSettings, ways: Sequence[Way]) -> tuple[str, ...]:
+    """Return what would ask past the gateways with the client that the server keeps.
+
+    Which configuration a module is given is not followed: where one has its own client, that may be it.
+    """
+    labels = {login.label.removeprefix("provider ") for way in ways if way.is_servers for login in way.logins}
+    is_all = bool(labels) and all(way.is_servers for way in ways)
+    return tuple(each.address for each in found.reads if each.provider in labels or (is_all and each.provider is None))
 
 
 def _may_lend(environ: Mapping[str, str]) -> bool:

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 
 from interlock.gateway.forward_proxy import ForwardProxy, Proxying
 from interlock.gateway.oauth import Secret
-from interlock.genesys import token_uses
+from interlock.genesys import token_uses, types_read_past
 from interlock.hcl.body import Block, Body
 from interlock.hcl.constant import Scope, constant, constant_text
-from interlock.hcl.module import Module, Provider, is_override
+from interlock.hcl.module import MAX_CALL_DEPTH, Module, Provider, is_override
 from interlock.run.gateway_access.provider_blocks import OwnGateway, has_proxy_block, read_gateway, read_proxy
 
 PROVIDER = "genesyscloud"
@@ -94,6 +94,20 @@ class LeftAlone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PastRead:
+    """Something that a plan asks Genesys Cloud for past every gateway, under a token.
+
+    Attributes:
+        address: Without keys, from the root module on.
+        provider: Its provider configuration in the root module, such as `genesyscloud.eu`; None where a module call
+            says which, so that it is not known here.
+    """
+
+    address: str
+    provider: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSettings:
     """All Genesys Cloud provider configurations of a root module.
 
@@ -103,6 +117,7 @@ class ProviderSettings:
         unread: Modules that could not be looked into before `terraform init`; one may have a provider block.
         requirements: Local names that the root module must declare before it can have a configuration, with sources.
         past: What the modules use that asks Genesys Cloud past every gateway, such as `data.genesyscloud_flow`.
+        reads: Those of them that a plan asks for.
     """
 
     logins: tuple[ProviderLogin, ...] = ()
@@ -110,6 +125,7 @@ class ProviderSettings:
     unread: tuple[str, ...] = ()
     requirements: Mapping[str, str] = field(default_factory=dict)
     past: tuple[str, ...] = ()
+    reads: tuple[PastRead, ...] = ()
 
     @property
     def is_used(self) -> bool:
@@ -146,7 +162,31 @@ def read_providers(root: Module, scope: Scope, environ: Mapping[str, str], *, af
         unread=unread,
         requirements=requirements,
         past=tuple(sorted({name for part in parts for name in _past(part)})),
+        reads=tuple(_reads(root, scope)),
     )
+
+
+def _reads(
+    module: Module, scope: Scope, place: str = "", *, is_given: bool = False, depth: int = 0
+) -> Iterator[PastRead]:
+    """Yield what a plan asks for past every gateway, in a module and below it; what has no instance is left out."""
+    kinds = {use for use in token_uses() if use.startswith("data.")} | set(types_read_past())
+    for resource in module.resources:
+        kind = f"data.{resource.type}" if resource.mode == "data" else resource.type
+        if kind in kinds and resource.mode != "ephemeral" and not _is_nothing(resource.body, scope):
+            provider = resource.provider or PROVIDER
+            yield PastRead(address=f"{place}{resource.key}", provider=None if is_given else provider)
+    for call in module.calls:
+        if call.module is not None and depth < MAX_CALL_DEPTH and not _is_nothing(call.block.body, scope):
+            given = is_given or call.block.body.get("providers") is not None
+            below = f"{place}module.{call.name}."
+            yield from _reads(call.module, call.module.scope, below, is_given=given, depth=depth + 1)
+
+
+def _is_nothing(body: Body, scope: Scope) -> bool:
+    """Say whether a block certainly has no instance."""
+    count, each = (constant(body.get(name), scope) for name in ("count", "for_each"))
+    return (count is not None and count.value in (0, "0")) or (each is not None and each.value in ({}, []))
 
 
 def _past(module: Module) -> Iterator[str]:

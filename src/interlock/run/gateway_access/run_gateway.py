@@ -32,6 +32,7 @@ from interlock.ids import Ids
 from interlock.lock import Priority
 from interlock.run.gateway_access.need import GATEWAY_HOST, Need, Way
 from interlock.run.gateway_access.provider_settings import ENVIRONMENT, PROVIDER, ProviderLogin
+from interlock.run.order import Order
 from interlock.run.planned_for import Target, with_override
 from interlock.run.surroundings import Seat
 from interlock.run.workspace import OVERRIDE, OVERRIDE_NAME, write_override
@@ -277,6 +278,16 @@ class RunGateway:
     def adapt(self, plan: bytes) -> bytes:
         """Return a saved plan whose own copy of the override names this run's gateway instead of an earlier run's."""
         return with_override(plan, OVERRIDE_NAME, self._override)
+
+    def check_changes(self, plan: bytes, facts: PlanFacts, order: Order) -> None:
+        """See `Gateway.check_changes`."""
+        way = next((way for way in self._need.ways if way.is_servers), None)
+        if way is not None:
+            from interlock.run.asked_past import check_changes, read_asking  # most runs have no server's way
+
+            organisation = way.terms.api_url.rpartition("/")[2]
+            aliases = {login.alias for login in way.logins}
+            check_changes(read_asking(plan, facts), aliases, order, organisation)
 
     def forecast(self, plan: PlanFacts, deadline_s: float | None, parallelism: int | None) -> Mapping[str, object]:
         """See `Gateway.forecast`."""

@@ -9,7 +9,8 @@ import pytest
 
 from interlock.errors import UsageError
 from interlock.gateway.service import Terms
-from interlock.run.gateway_access import Need, find_need
+from interlock.genesys import gateway_bypasses, token_uses
+from interlock.run.gateway_access import Need, ServerOrganisation, find_need, with_placeholder
 from interlock.settings.values import Settings
 from interlock.source.tree import Tool
 
@@ -196,3 +197,49 @@ def test_a_token_for_modules_that_cannot_be_read_yet_is_said(tmp_path: Path) -> 
     assert [("far" in each, each.endswith("the provider gets an access token")) for each in words] == [(True, True)]
     _, words = ways(tmp_path, {"main.tf": provider("eu-west-2") + far}, {"INTERLOCK_LEND_TOKEN": "0"})
     assert words == []
+
+
+FAR = ServerOrganisation(name="acme", region="eu-west-2", url="https://server.example")
+OWN = 'provider "genesyscloud" {\n  alias = "own"\n  oauthclient_id = "i"\n  oauthclient_secret = "s"\n}\n'
+
+
+def refused(folder: Path, text: str) -> tuple[str, ...]:
+    """Return what a run at a server with the organisation's client is refused, before it plans."""
+    inside = folder / "inside"
+    inside.mkdir(exist_ok=True)
+    (inside / "main.tf").write_text(REQUIRED + 'data "genesyscloud_flow" "g" {}\n')
+    (folder / "main.tf").write_text(REQUIRED + text)
+    need = find_need(folder, Settings(home=folder), with_placeholder({}, FAR), far=FAR)
+    assert isinstance(need, Need), need
+    return need.refused
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("use", token_uses())
+def test_each_row_of_the_table_that_a_plan_asks_for_is_refused_at_a_server_before_it(tmp_path: Path, use: str) -> None:
+    kind = use.removeprefix("data.").partition(".")[0]
+    block = "data" if use.startswith("data.") else "resource"
+    reads = block == "data" or any(use in each.uses and each.reads for each in gateway_bypasses())
+    address = f"{'data.' if block == 'data' else ''}{kind}.a"
+    assert refused(tmp_path, f'{block} "{kind}" "a" {{}}\n') == ((address,) if reads else ())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('data "genesyscloud_flow" "f" {\n  count = 0\n}\n', ()),
+        ('data "genesyscloud_flow" "f" {\n  for_each = toset(["a"])\n}\n', ("data.genesyscloud_flow.f",)),
+        (OWN + 'data "genesyscloud_flow" "f" {\n  provider = genesyscloud.own\n}\n', ()),
+        (OWN + 'data "genesyscloud_flow" "f" {}\n', ("data.genesyscloud_flow.f",)),
+        ('module "m" {\n  source = "./inside"\n}\n', ("module.m.data.genesyscloud_flow.g",)),
+        ('module "m" {\n  source = "./inside"\n  count = 0\n}\nresource "genesyscloud_group" "g" {}\n', ()),
+        (
+            OWN + 'module "m" {\n  source = "./inside"\n  providers = {\n    genesyscloud = genesyscloud.own\n  }\n}\n',
+            (),
+        ),
+    ],
+)
+def test_only_what_asks_with_the_servers_client_is_refused(
+    tmp_path: Path, text: str, expected: tuple[str, ...]
+) -> None:
+    assert refused(tmp_path, text) == expected
