@@ -19,6 +19,28 @@ _HELP = frozenset({"--help"})
 
 def main() -> None:
     """Run one command and leave with its exit status."""
+    try:
+        _run()
+    except SystemExit as ended:
+        if ended.code in _STOPPED:
+            _leave(int(ended.code or 0))
+        raise
+
+
+_STOPPED = frozenset({130, 143})
+
+
+def _leave(status: int) -> None:
+    """Leave at once: Python would wait for requests that nobody wants any more, for as long as a network is silent."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue  # whoever read it has gone
+    os._exit(status)
+
+
+def _run() -> None:
     arguments = sys.argv[1:]
     if sys.platform == "win32" or not begins_run(arguments):
         from interlock.cli.main import main as rest
