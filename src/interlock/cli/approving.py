@@ -19,13 +19,19 @@ if TYPE_CHECKING:
 
 approve_app = typer.Typer()
 reject_app = typer.Typer()
-app = typer.Typer(help="What waits for approval, and who decided what.", no_args_is_help=True)
+app = typer.Typer(help="Requests for approval, and who decided what.", no_args_is_help=True)
 
-Request = Annotated[str, typer.Argument(metavar="RUN", help="The run that asks, as `interlock approvals ls` shows it.")]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; whoever looks at it later reads it.")]
+Request = Annotated[
+    str, typer.Argument(metavar="RUN", help="The run that waits for approval, as `interlock approvals ls` shows it.")
+]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the decision.")]
 Digest = Annotated[
     str,
-    typer.Option("--digest", metavar="DIGEST", help="Only if this is the digest of what you saw, or its beginning."),
+    typer.Option(
+        "--digest",
+        metavar="DIGEST",
+        help="Digest of the plan that you reviewed, or its beginning; any other plan is refused.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -40,7 +46,7 @@ def approve(run: Request, *, reason: Reason, digest: Digest = "", json: Json = F
 
 @reject_app.command()
 def reject(run: Request, *, reason: Reason, digest: Digest = "", json: Json = False) -> None:
-    """Reject it, for good: what is to be done then must be asked for anew."""
+    """Reject the request for good. Whoever still wants the change must start a new run."""
     from interlock.policy.approval import Verdict
 
     _decide(run, Verdict.REJECT, reason, digest, json=json)
@@ -49,16 +55,16 @@ def reject(run: Request, *, reason: Reason, digest: Digest = "", json: Json = Fa
 @app.command("ls")
 def list_(
     *,
-    state: Annotated[str | None, typer.Option("--state", metavar="NAME", help="Only those of this state.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Those that are over too.")] = False,
+    state: Annotated[str | None, typer.Option("--state", metavar="NAME", help="Only requests of this state.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also requests that are over.")] = False,
     json: Json = False,
 ) -> None:
-    """List what waits for approval, and what is approved and not applied yet."""
+    """List requests that wait for approval, and approved ones that are not applied yet."""
     found, unreadable, now = asyncio.run(_listed(state, everything=everything))
     from interlock.operate.approving import as_document
 
     for name in unreadable:
-        view.note(f"request {name[:40]!a} cannot be read; nothing can be done on it")
+        view.note(f"request {name[:40]!a} cannot be read, so it cannot be decided or applied")
     documents = [as_document(one, now) for one in found]
     headings = ("RUN", "STATE", "WHAT", "ASKED BY", "APPROVED", "STANDING")
     view.emit(
@@ -70,7 +76,7 @@ def list_(
 
 @app.command()
 def show(run: Request, *, json: Json = False) -> None:
-    """Show a request: what it would do, who asks, who said what."""
+    """Show a request: what it would change, who asked, and who decided what."""
     approval, now = asyncio.run(_found(run))
     from interlock.operate.approving import as_document
 

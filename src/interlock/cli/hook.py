@@ -35,21 +35,21 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="As `interlock hook ls
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="By which you will find the hook.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name of your choice for the hook.")],
     *,
-    platform: Annotated[CodeHost, typer.Option("--platform", help="Whose comments.")],
+    platform: Annotated[CodeHost, typer.Option("--platform", help="The code host of the repository.")],
     repository_id: Annotated[
-        str, typer.Option("--repository-id", metavar="NUMBER", help="Of the repository; GitLab: of the project.")
+        str, typer.Option("--repository-id", metavar="NUMBER", help="Id of the repository (GitLab: of the project).")
     ],
-    states: Annotated[str, typer.Option("--states", metavar="GLOB", help="Requests of which states.")],
+    states: Annotated[str, typer.Option("--states", metavar="GLOB", help="States whose requests may be decided.")],
     person: Annotated[
         list[str],
-        typer.Option("--person", metavar="NUMBER=NAME", help="The id of an account that may decide. Repeatable."),
+        typer.Option("--person", metavar="NUMBER=NAME", help="Id and name of an account that may decide. Repeatable."),
     ],
     store: Store = None,
     json: Json = False,
 ) -> None:
-    """Let comments of these persons approve and reject. The secret for the code host is shown this once."""
+    """Let comments of these persons approve and reject. The secret for the code host is shown only once."""
     from interlock.api.hooks import NewHook
     from interlock.compose.hooks import add as run
 
@@ -67,7 +67,7 @@ def list_(*, store: Store = None, json: Json = False) -> None:
 
     found = asyncio.run(list_hooks(store))
     for each in found.unreadable:
-        view.note(f"hook {each[:64]!a} cannot be read; it lets nobody decide")
+        view.note(f"hook {each[:64]!a} cannot be read, so nobody can decide through it")
     headings = ("NAME", "PLATFORM", "REPOSITORY", "STATES", "PERSONS", "ADDED")
     view.emit(
         found,
@@ -81,16 +81,21 @@ def change(
     name: Name,
     *,
     states: Annotated[
-        str | None, typer.Option("--states", metavar="GLOB", help="Requests of which states; by default as before.")
+        str | None,
+        typer.Option("--states", metavar="GLOB", help="States whose requests may be decided; unchanged by default."),
     ] = None,
     person: Annotated[
         list[str] | None,
-        typer.Option("--person", metavar="NUMBER=NAME", help="All who may decide; by default as before. Repeatable."),
+        typer.Option(
+            "--person",
+            metavar="NUMBER=NAME",
+            help="Replaces all persons who may decide; unchanged by default. Repeatable.",
+        ),
     ] = None,
     store: Store = None,
     json: Json = False,
 ) -> None:
-    """Let other persons decide, or for other states. Repository and secret stay; comments from before do not count."""
+    """Change the persons or the states. Repository and secret stay; earlier comments no longer count."""
     from interlock.compose.hooks import change as run
 
     changed = asyncio.run(run(store, name, states=states, persons=_persons(person) if person else None))
@@ -100,7 +105,7 @@ def change(
 
 @app.command()
 def rotate(name: Name, *, store: Store = None, json: Json = False) -> None:
-    """Make another secret, shown this once. What is signed with the one before is refused from then on."""
+    """Make a new secret, shown only once. The old one is refused from then on."""
     from interlock.compose.hooks import rotate as run
 
     made, server = asyncio.run(run(store, name))
@@ -109,7 +114,7 @@ def rotate(name: Name, *, store: Store = None, json: Json = False) -> None:
 
 @app.command()
 def remove(name: Name, *, store: Store = None, json: Json = False) -> None:
-    """Take a hook away; what was approved stays approved."""
+    """Remove a hook. Earlier approvals stay valid."""
     from interlock.compose.hooks import remove as run
 
     asyncio.run(run(store, name))
@@ -141,10 +146,10 @@ def _say(made: MadeHook, url: str) -> None:
     view.say(f"  url     {url}")
     if made.secret:
         view.say(f"  secret  {made.secret}")
-        view.note("the secret is shown this once")
+        view.note("the secret is shown only once")
     else:
-        view.note("it was there already, and its secret is not shown again")
-        view.note(f"next: {command('hook', 'rotate', about.name)}    makes another one")
+        view.note("the hook exists already; its secret cannot be shown again")
+        view.note(f"next: {command('hook', 'rotate', about.name)}    makes a new one")
     view.note(f"at {about.platform}: {_SET_UP[about.platform]}")
 
 

@@ -61,7 +61,7 @@ COMMANDS: dict[str, Entry] = {
     ),
     "approve": Entry("interlock.cli.approving:approve_app", "Say yes to what waits for approval, and why", _RUNS),
     "reject": Entry("interlock.cli.approving:reject_app", "Say no to it, and why", _RUNS),
-    "approvals": Entry("interlock.cli.approving:app", "What waits for approval, and who decided what", _RUNS),
+    "approvals": Entry("interlock.cli.approving:app", "Requests for approval, and who decided what", _RUNS),
     "policies": Entry("interlock.cli.policies:app", "What may change when, and who must agree", _STATE),
     "audit": Entry("interlock.cli.audit:app", "Who broke and restored what, and on what grounds", _STATE),
     "state": Entry("interlock.cli.state:app", "Versions of a state: verify, diff, restore, quarantine", _STATE),
