@@ -19,12 +19,13 @@ from pathlib import Path
 
 import pytest
 from tests import forking
-from tests.ci_jobs import NAMED_SERVER, Runner
+from tests.ci_jobs import NAMED_SERVER, SECRETS, Runner
 from tests.code_host import deliver, github_event, github_headers, gitlab_event, gitlab_headers
 from tests.identity_issuer import AZURE, GITHUB, GITLAB, Issuer, identity_issuer
 from tests.pipeline_platforms import PLATFORMS, OnJenkins, Platform
 from tests.replicas import STEP_S, TOKEN, Replica
 
+from interlock.simulator import DEFAULT_CLIENT
 from interlock.testing.postgres import why_not
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -190,6 +191,41 @@ def test_a_whole_pipeline_at_a_server_applies_what_a_person_approved(
     assert {each for each in done if each.startswith("approv")} == {"approval-asked", "approved", "approval-used"}
     versions = json.loads(bob.types("state", "history", "prod/routing", "--json"))["versions"]
     assert len(versions) == 1
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+def test_a_generated_pipeline_plans_and_applies_at_a_server_and_no_job_holds_a_secret_of_the_organisation(
+    encrypted: None, server: Replica, runner: Runner, issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = Person(tmp_path / "admin", server.said["address"], TOKEN)
+    upstream = [f"--upstream-{each}={runner.served.url}" for each in ("api", "login")]
+    words = ("--region", "us-east-1", "--client-id", DEFAULT_CLIENT.id, "--states", "prod/**", *upstream)
+    store = f"sqlite:{tmp_path / 'server.db'}"
+    subprocess.run(
+        [sys.executable, "-m", "interlock", "organisation", "add", "acme", *words, f"--store={store}"],
+        env={**os.environ, "INTERLOCK_HOME": str(tmp_path / "server"), "HOME": str(tmp_path)},
+        input=DEFAULT_CLIENT.secret,
+        text=True,
+        check=True,
+        timeout=STEP_S,
+    )
+    monkeypatch.delenv("INTERLOCK_ENCRYPTION_KEY_FILE")
+    for name in ("ID", "SECRET"):
+        monkeypatch.setitem(SECRETS, f"GENESYSCLOUD_OAUTHCLIENT_{name}", "")  # as GitHub gives a secret that is not set
+    for name in ("PROTOCOL", "HOST", "PORT"):
+        del runner.environ[f"GENESYSCLOUD_GATEWAY_{name}"]
+    pipeline = at_server(runner, server, issuer, "github", admin)
+    signing = runner.identity
+    assert isinstance(signing, Signing)
+    signing.of_event = OF_A_CHANGE["github"]
+    assert [step for step in pipeline.change() if step[1]] == [], runner.failures
+    signing.of_event = {}
+    assert [step for step in pipeline.merge() if step[1]] == [], runner.failures
+    assert runner.skills() == ["Billing"]
+    kept = [file for file in runner.folder.rglob("*") if file.is_file() and "server" not in file.parts]
+    assert kept
+    assert not any(DEFAULT_CLIENT.secret.encode() in file.read_bytes() for file in kept)
 
 
 @pytest.mark.promise("P8")
