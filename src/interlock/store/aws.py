@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -285,6 +285,7 @@ class AwsCaller:
         self._clock = clock
         self._ids = ids
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="interlock-aws")
+        self._awaited: set[Future[Any]] = set()
         self._closed = False
         self._server_at_s: tuple[float, float] | None = None
 
@@ -337,7 +338,12 @@ class AwsCaller:
     async def run(self, work: Callable[[], _T]) -> _T:
         """Run something in one of the threads."""
         self.check_open()
-        return await asyncio.wrap_future(self._threads.submit(work))
+        call = self._threads.submit(work)
+        self._awaited.add(call)
+        try:
+            return await asyncio.wrap_future(call)
+        finally:
+            self._awaited.discard(call)
 
     def check_open(self) -> None:
         """Refuse when closed.
@@ -349,9 +355,13 @@ class AwsCaller:
             raise store_is_closed()
 
     async def close(self) -> None:
-        """Finish the calls under way and end the threads."""
+        """Finish the calls that somebody waits for, and end the threads.
+
+        One that was called off may go on for as long as a network is silent; nobody hears its answer.
+        """
         self._closed = True
-        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(wait, tuple(self._awaited))
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _attempt(self, operation: Callable[..., Any], arguments: dict[str, Any]) -> _Answer:
         self.requests[getattr(operation, "__name__", "call")] += 1

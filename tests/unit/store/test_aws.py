@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -205,3 +207,26 @@ def test_what_the_sdk_knows_is_read_as_the_sdk_reads_it() -> None:
         assert quick.load_file(path) == own.load_file(path)
     assert not quick.exists(str(folder / "nothing"))
     assert quick.load_file(str(folder / "nothing")) is None
+
+
+async def test_closing_waits_for_calls_that_are_awaited_and_for_none_that_was_called_off(caller: AwsCaller) -> None:
+    """Ctrl-C was heard only when a service that is silent had been waited for."""
+    answer, heard, began = threading.Event(), threading.Event(), threading.Event()
+
+    def silent() -> None:
+        began.set()
+        answer.wait()
+
+    abandoned = asyncio.create_task(caller.run(silent))
+    await asyncio.to_thread(began.wait)
+    abandoned.cancel()
+    await asyncio.wait({abandoned})
+    awaited = asyncio.create_task(caller.run(heard.wait))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(caller.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    heard.set()
+    assert await awaited
+    await closing
+    answer.set()
