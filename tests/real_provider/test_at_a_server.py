@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ from interlock.store.sealing import spell_key
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.real_provider]
 
-HOSTS = ("api.mypurecloud.com", "apps.mypurecloud.com")
+HOSTS = ("api.mypurecloud.com", "apps.mypurecloud.com", "login.mypurecloud.com")
 KEY = spell_key(bytes(range(32)))
 WORDS = ("--region", "us-east-1", "--client-id", DEFAULT_CLIENT.id, "--states", "**")
 
@@ -106,7 +108,7 @@ def test_what_asks_past_the_gateways_is_refused_before_anything_is_changed_and_w
     trial, _ = at_server
     module = trial.write(SCRIPT)
     (module / "script.json").write_text('{"pages": []}')
-    looked_up = trial.run("plan", trial.write(LOOKUP, "lookup"))
+    looked_up = trial.run("plan", trial.write(LOOKUP, "lookup"), state="lookup")
     assert looked_up.code == 3, looked_up.err
     assert "data.genesyscloud_flow.f cannot work at this server" in looked_up.err
     for command, *more in (("plan",), ("apply", "--auto-approve", "--first-apply")):
@@ -128,3 +130,9 @@ def test_what_asks_past_the_gateways_is_refused_before_anything_is_changed_and_w
         with_own = SCRIPT.replace('"s" {\n  script', '"s" {\n  provider    = genesyscloud.own\n  script')
         trial.applied(trial.write(OWN_CLIENT + with_own), "--first-apply")
         assert (trial.names("skill"), trial.names("script")) == (["Beside it"], ["Greeting script"])
+        (printed,) = re.findall(r"interlock (plan .*--no-gateway)", looked_up.err)
+        named = {"ID": DEFAULT_CLIENT.id, "SECRET": DEFAULT_CLIENT.secret}
+        given = {f"GENESYSCLOUD_OAUTHCLIENT_{name}": value for name, value in named.items()}
+        unfenced = trial.desk.run(*shlex.split(printed), environ={**given, "GENESYSCLOUD_REGION": "us-east-1"})
+        assert unfenced.code == 34, unfenced.err
+        assert {head.split()[1] for head in forward.heads} >= {f"{host}:443" for host in HOSTS}
