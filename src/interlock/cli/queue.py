@@ -16,7 +16,8 @@ from interlock.foreign_text import one_line
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from interlock.coordinator import Coordinator
+    from interlock.coordinator import Coordinator, View
+    from interlock.lock import Paused, Resumed
     from interlock.operate.queue_seen import Queue
     from interlock.site.ref import StateRef
 
@@ -55,6 +56,18 @@ def _change(state: str, change: Callable[[Coordinator, str], Awaitable[object]])
     async def act() -> StateRef:
         async with at_home(os.environ) as home:
             return await change_lock(state, home, os.environ, change)
+
+    return asyncio.run(act())
+
+
+def _change_pause(state: str, event: Paused | Resumed) -> tuple[StateRef, View]:
+    """Pause or resume a state's queue; return which state that was, and how it was before."""
+    from interlock.compose.homes import at_home
+    from interlock.operate.queue import change_queue
+
+    async def act() -> tuple[StateRef, View]:
+        async with at_home(os.environ) as home:
+            return await change_queue(state, home, os.environ, event)
 
     return asyncio.run(act())
 
@@ -105,16 +118,11 @@ def pause(
 ) -> None:
     """Stop granting the lock; the current holder continues."""
     from interlock.host import who
+    from interlock.lock import Paused
 
-    unheard: list[str] = []
-
-    async def pause(coordinator: Coordinator, name: str) -> None:
-        if (await coordinator.view(name)).version is None:
-            unheard.append(name)
-        await coordinator.pause(name, by=who(), reason=one_line(reason))
-
-    ref = _change(state, pause)
-    values = {"state": ref.queue, "done": "paused", "unheard_of": bool(unheard)}
+    ref, before = _change_pause(state, Paused(by=who(), reason=one_line(reason)))
+    unheard = before.version is None
+    values = {"state": ref.queue, "done": "paused", "unheard_of": unheard}
     view.emit(values, json=json, human=lambda: _say_paused(ref.queue))
     if unheard:  # who mistypes the name of production must not believe that production stands still
         view.note(f"nobody ever queued for {ref.queue} before; the names that are known: {command('state', 'ls')}")
@@ -128,15 +136,10 @@ def _say_paused(queue: str) -> None:
 def resume(state: State, *, json: Json = False) -> None:
     """Grant the lock again, in queue order."""
     from interlock.host import who
+    from interlock.lock import Resumed
 
-    paused: list[str] = []
-
-    async def resume(coordinator: Coordinator, name: str) -> None:
-        if (await coordinator.view(name)).lock.pause is not None:
-            paused.append(name)
-        await coordinator.resume(name, by=who())
-
-    ref = _change(state, resume)
+    ref, before = _change_pause(state, Resumed(by=who()))
+    paused = before.lock.pause is not None
     said = f"{ref.queue} is resumed" if paused else f"{ref.queue} was not paused"
     values = {"state": ref.queue, "done": "resumed" if paused else "nothing"}
     view.emit(values, json=json, human=lambda: view.note(said))

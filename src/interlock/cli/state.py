@@ -651,6 +651,6 @@ def quarantine_discard(state: State, entry: EntryId, *, yes: Yes = False, json: 
     found, _ = _in_own(state, lambda own: own.quarantined(entry))
     agreed = view.confirm(f"Forget the refused write {found.id} of {found.who}? Its bytes are lost then.", yes=yes)
     if agreed:
-        _in_own(state, lambda own: own.archive.discard(own.state, found.id), changes=True)
+        _in_own(state, lambda own: own.discard(found), changes=True)
     said = "forgotten" if agreed else "nothing was changed"
     view.emit({"id": found.id, "done": agreed}, json=json, human=lambda: view.note(said))

@@ -42,7 +42,7 @@ from interlock.errors import (
 )
 from interlock.ids import Ids, RandomIds
 from interlock.listening.room import take_room
-from interlock.lock import NEW_LOCK, holder_of
+from interlock.lock import NEW_LOCK, Pause, holder_of
 from interlock.state.encrypted import AnyDocument, EncryptedDocument, parse_state
 from interlock.state.history import (
     MAX_SUSPECT,
@@ -249,11 +249,17 @@ class StateArchive:
         if head is not None:
             await self._chain.rebuild(state, head.meta_digest)
 
-    async def mend_chain(self, state: str) -> bool:
-        """Make the record of a state's chain anew when it is damaged; say whether it was."""
+    async def mend_chain(self, state: str, *, before: Before[str] = nothing_before) -> bool:
+        """Make the record of a state's chain anew when it is damaged; say whether it was.
+
+        Args:
+            state: State name.
+            before: Told the state when its record is seen to be damaged, before it is made anew.
+        """
         try:
             await self._chain.end(state)
         except RecordDamaged:
+            await before(state, 0)
             await self.index(state)
             return True
         return False
@@ -414,11 +420,18 @@ class StateArchive:
         last = await self._describe(view.head.meta_digest)
         return last if (last.kind, last.token) == (kind, holder.token) else None
 
-    async def end_review(self, state: str, *, by: str) -> None:
-        """Resume a state that was paused for its suspect version; a person's pause stays."""
+    async def end_review(self, state: str, *, by: str, before: Before[Pause] = nothing_before) -> None:
+        """Resume a state that was paused for its suspect version; a person's pause stays.
+
+        Args:
+            state: State name.
+            by: Who ends it.
+            before: Told the pause, before it is ended.
+        """
         pause = (await self._coordinator.view(state)).lock.pause
         if pause is not None and pause.by == REVIEWER:
-            await self._coordinator.resume(state, by=by)
+            await before(pause, 0)
+            await self._coordinator.resume(state, by=by, reason=pause.reason)
 
     async def prunable(self, state: str, policy: Retention) -> tuple[Version, ...]:
         """Return the versions whose bytes `prune` would delete, oldest first; those that are gone do not count."""
@@ -822,16 +835,31 @@ class StateArchive:
         await self._raise_token(state, version.token)
         return found
 
-    async def rebuild(self, state: str, version: Version) -> bool:
+    async def rebuild(self, state: str, version: Version, *, before: Before[Version] = nothing_before) -> bool:
         """Make a state's record anew, with the version that `lost_head` returned; say whether it could not be read.
 
         Nobody holds after it. Which grants were made since that version was stored is not known, so the next token is
         far above its own.
+
+        Args:
+            state: State name.
+            version: The version.
+            before: Told it when the record is seen to be damaged, before it is made anew.
         """
+        if not await self._is_unreadable(state):
+            return False
+        await before(version, 0)
         lock = structs.replace(NEW_LOCK, token=version.token + TOKENS_SKIPPED)
         record = encode_record(StateRecord(lock=lock, head=_head(version, blob_digest(encode(version)))))
         with suppress(Mismatch):
             await self._records.replace_damaged(key_of(state), record)
+            return True
+        return False
+
+    async def _is_unreadable(self, state: str) -> bool:
+        try:
+            await self._records.get(key_of(state))
+        except RecordDamaged:
             return True
         return False
 

@@ -11,6 +11,7 @@ from interlock.coordinator.record import Head
 from interlock.errors import InterlockError
 from interlock.state.history import Quarantined, Retention, Version, VersionKind
 from interlock.state.restore import RestorePlan
+from interlock.store.before import Before, nothing_before
 
 
 class Archive(Protocol):
@@ -103,7 +104,7 @@ class Archive(Protocol):
         """See `StateArchive.quarantine`."""
         ...
 
-    async def mend_chain(self, state: str) -> bool:
+    async def mend_chain(self, state: str, *, before: Before[str] = nothing_before) -> bool:
         """See `StateArchive.mend_chain`."""
         ...
 
@@ -115,6 +116,6 @@ class Archive(Protocol):
         """See `StateArchive.reattach`."""
         ...
 
-    async def rebuild(self, state: str, version: Version) -> bool:
+    async def rebuild(self, state: str, version: Version, *, before: Before[Version] = nothing_before) -> bool:
         """See `StateArchive.rebuild`."""
         ...

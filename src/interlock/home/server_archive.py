@@ -33,6 +33,7 @@ from interlock.home.line import BULK_S, Line
 from interlock.state.encrypted import AnyDocument, parse_state
 from interlock.state.history import Quarantined, Retention, Version, VersionKind
 from interlock.state.restore import RestorePlan, plan_restore
+from interlock.store.before import Before, nothing_before
 
 _VERSIONS: Final = "/versions"
 _QUARANTINE: Final = "/quarantine"
@@ -209,8 +210,9 @@ class ServerArchive:
         say_dropped(error, kept.dropped)
         return kept.entry
 
-    async def mend_chain(self, state: str) -> bool:
+    async def mend_chain(self, state: str, *, before: Before[str] = nothing_before) -> bool:
         """See `Archive.mend_chain`."""
+        del before  # the server writes it down
         return bool(await self._count("POST", "/repair/chain", _of(state)))
 
     async def lost_head(self, state: str) -> Version | None:
@@ -225,8 +227,9 @@ class ServerArchive:
         found = await self.current(state)
         return None if found is None else found[0]
 
-    async def rebuild(self, state: str, version: Version) -> bool:
+    async def rebuild(self, state: str, version: Version, *, before: Before[Version] = nothing_before) -> bool:
         """See `Archive.rebuild`."""
+        del before  # the server writes it down
         return bool(await self._count("POST", "/repair/record", {**_of(state), "number": version.number}))
 
     async def _count(self, method: str, path: str, query: dict[str, object]) -> int:

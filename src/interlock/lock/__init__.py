@@ -39,7 +39,7 @@ from interlock.lock.lock import (
     waiter_of,
 )
 from interlock.lock.machine import decide
-from interlock.lock.moves import Decision, settled
+from interlock.lock.moves import Decision, changes_pause, settled
 from interlock.lock.record import from_data, to_data, to_json_data
 from interlock.lock.ticket import Party, Priority, Ticket, Waiter
 from interlock.lock.turns import blockers_of, in_front_of
@@ -88,6 +88,7 @@ __all__ = [
     "assert_follows",
     "assert_whole",
     "blockers_of",
+    "changes_pause",
     "claim_of",
     "conflicts",
     "decide",

@@ -297,8 +297,7 @@ def hold_back(lock: Lock, event: HeldBack, ticket: Ticket, now: datetime) -> Dec
 
 def pause(lock: Lock, event: Paused, ticket: Ticket, now: datetime) -> Decision:
     """Stop granting. The first reason stands until it is resumed, or replaced by who names it."""
-    stands = lock.pause is not None and (not event.instead_of or lock.pause.reason != event.instead_of)
-    if stands or not _may_command(lock, event):
+    if not changes_pause(lock, event):
         return unchanged(lock, event, ticket, now)
     after = replace(lock, pause=Pause(reason=event.reason, by=event.by, since=now))
     return Decision(lock=after, effects=(Announce(notice=Notice.PAUSED, by=event.by, reason=event.reason),))
@@ -306,9 +305,20 @@ def pause(lock: Lock, event: Paused, ticket: Ticket, now: datetime) -> Decision:
 
 def resume(lock: Lock, event: Resumed, ticket: Ticket, now: datetime) -> Decision:
     """Grant again; who names a pause ends that one alone."""
-    if lock.pause is None or event.reason not in ("", lock.pause.reason) or not _may_command(lock, event):
+    if not changes_pause(lock, event):
         return unchanged(lock, event, ticket, now)
     return Decision(lock=replace(lock, pause=None), effects=(Announce(notice=Notice.RESUMED, by=event.by),))
+
+
+def changes_pause(lock: Lock, event: Paused | Resumed) -> bool:
+    """Say whether an event pauses or resumes a queue: it is written down before it does, and only then."""
+    if not _may_command(lock, event):
+        return False
+    match event:
+        case Paused():
+            return lock.pause is None or (bool(event.instead_of) and lock.pause.reason == event.instead_of)
+        case Resumed():
+            return lock.pause is not None and event.reason in ("", lock.pause.reason)
 
 
 def _may_command(lock: Lock, event: Paused | Resumed) -> bool:

@@ -14,10 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from interlock.audit.announcing import announcing
 from interlock.errors import InterlockError, LeaseLost, PolicyGate, StateInvalid, UsageError, command
-from interlock.lock import holder_of
+from interlock.lock import Paused, Resumed, holder_of
 from interlock.operate.policies import policies_of
 from interlock.rights import Right
+from interlock.site.act_entries import change_pause
 from interlock.site.holding import is_review
 from interlock.site.moved import (
     address_arriving_from,
@@ -31,6 +33,7 @@ from interlock.state import Document, content_digest, parse_state, refusing, ver
 
 if TYPE_CHECKING:
     from interlock.audit.entry import Fact
+    from interlock.coordinator import Coordinator
     from interlock.lock import Pause
     from interlock.run.surroundings import Seat
     from interlock.site.arriving import Brought
@@ -258,12 +261,12 @@ async def _close(source: Site, target: Site, body: bytes, seat: Seat | None) -> 
     if source.coordinator is None or seat is None:
         return
     mark = moving_to(name_of(target, source))
-    queue, name, me = source.coordinator, source.ref.queue, source.home.me
-    await queue.pause(name, by=me, reason=mark, while_held=seat.ticket)
+    queue, me = source.coordinator, source.home.me
+    await _tell(source, queue, Paused(by=me, reason=mark, while_held=seat.ticket))
     try:
         await _check_is_ours(source, target, body, seat, mark)
     except InterlockError:
-        await queue.resume(name, by=me, reason=mark, while_held=seat.ticket)
+        await _tell(source, queue, Resumed(by=me, reason=mark, while_held=seat.ticket))
         raise
 
 
@@ -299,19 +302,24 @@ async def _reopen(source: Site, target: Site, body: bytes, seat: Seat | None) ->
         there = await target.versions.current()
         if there is None or not is_same(there, body):
             mark = moving_to(name_of(target, source))
-            await source.coordinator.resume(source.ref.queue, by=source.home.me, reason=mark, while_held=seat.ticket)
+            ended = Resumed(by=source.home.me, reason=mark, while_held=seat.ticket)
+            await _tell(source, source.coordinator, ended)
 
 
 async def _mark(source: Site, target: Site, body: bytes, seat: Seat | None) -> None:
-    address = name_of(target, source)
-    if source.coordinator is not None and seat is not None:
-        queue, name, me = source.coordinator, source.ref.queue, source.home.me
-        mark, before = moved_to(address), moving_to(address)
-        await queue.pause(name, by=me, reason=mark, instead_of=before, while_held=seat.ticket)
-        await _check_is_ours(source, target, body, seat, mark)
-    content = content_of(body)
+    address, content, me = name_of(target, source), content_of(body), source.home.me
     facts: dict[str, Fact] = {"to": address, "serial": content.serial, "sha256": content.sha256}
-    await source.home.audit.append(STATE_MOVED, subject=source.ref.address, by=source.home.me, facts=facts)
+    async with announcing(source.home.audit, by=me) as announce:
+        await announce(STATE_MOVED, subject=source.ref.address, facts=facts)
+        if source.coordinator is not None and seat is not None:
+            mark, before = moved_to(address), moving_to(address)
+            paused = Paused(by=me, reason=mark, instead_of=before, while_held=seat.ticket)
+            await _tell(source, source.coordinator, paused)
+            await _check_is_ours(source, target, body, seat, mark)
+
+
+async def _tell(source: Site, queue: Coordinator, event: Paused | Resumed) -> None:
+    await change_pause(queue, source.ref.queue, event, home=source.home, subject=source.ref.address)
 
 
 async def _check_is_ours(source: Site, target: Site, body: bytes, seat: Seat, mark: str) -> None:

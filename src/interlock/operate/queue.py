@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from interlock.errors import InterlockError
 from interlock.operate.queue_seen import Queue, is_listed
+from interlock.site.act_entries import change_pause
 from interlock.site.opening import open_queue
 from interlock.site.which import check_heard_of, reopened, resolve
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from interlock.coordinator import Coordinator, View
     from interlock.home.interface import Home
     from interlock.home.known import KnownState
+    from interlock.lock import Paused, Resumed
     from interlock.site.ref import StateRef
 
 _ELSEWHERE_S = 10.0  # longest look at a queue elsewhere, when all are listed
@@ -88,15 +90,34 @@ def _seen(ref: StateRef, view: View) -> Queue:
     return Queue(state=ref.queue, view=view, address="" if ref.is_own else ref.address)
 
 
+async def change_queue(
+    subject: str, home: Home, environ: Mapping[str, str], event: Paused | Resumed
+) -> tuple[StateRef, View]:
+    """Pause or resume one state's queue, written down before that; return which state that was, and how it was."""
+    views: list[View] = []
+
+    async def change(coordinator: Coordinator, ref: StateRef) -> None:
+        views.append(await coordinator.view(ref.queue))
+        await change_pause(coordinator, ref.queue, event, home=home, subject=ref.address)
+
+    return await _changed(subject, home, environ, change), views[0]
+
+
 async def change_lock(
     subject: str, home: Home, environ: Mapping[str, str], change: Callable[[Coordinator, str], Awaitable[object]]
 ) -> StateRef:
     """Let `change` act on one state's lock; return which state that was."""
+    return await _changed(subject, home, environ, lambda coordinator, ref: change(coordinator, ref.queue))
+
+
+async def _changed(
+    subject: str, home: Home, environ: Mapping[str, str], change: Callable[[Coordinator, StateRef], Awaitable[object]]
+) -> StateRef:
     ref = await resolve(subject, home, environ)
     async with open_queue(ref, home) as coordinator:
         if not ref.is_own:
             from interlock.rights import Right
 
             await home.check_may(Right.FREEZE, ref.queue)
-        await change(coordinator, ref.queue)
+        await change(coordinator, ref)
     return ref

@@ -60,4 +60,4 @@ async def prune_state(own: OwnVersions, policy: VersionRetention, *, dry_run: bo
         return await own.archive.prunable(own.state, policy)
     async with holding(own.home, own.state, command("state", "prune", own.state)):
         await own.archive.sweep(own.state)
-        return await own.archive.prune(own.state, policy)
+        return await own.prune(policy)

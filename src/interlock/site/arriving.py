@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interlock.errors import InterlockError
+from interlock.lock import Paused, Resumed
+from interlock.site.act_entries import change_pause
 from interlock.site.holding import is_review, settling
 from interlock.site.moved import arriving_from, moved_to
 from interlock.state import Version, VersionKind
@@ -55,10 +57,13 @@ async def receive(target: OwnVersions, source: OwnVersions, body: bytes, *, came
     queue, state, me = target.home.coordinator, target.state, target.home.me
     mark, back = arriving_from(came_from), moved_to(came_from)
 
+    async def tell(event: Paused | Resumed) -> None:
+        await change_pause(queue, state, event, home=target.home, subject=target.ref.address)
+
     def ends(pause: Pause) -> bool:
         return is_review(pause) or pause.reason in {mark, back}
 
-    await queue.pause(state, by=me, reason=mark)  # another pause stands, and is waited for or ended likewise
+    await tell(Paused(by=me, reason=mark))  # another pause stands, and is waited for or ended likewise
     head = (await queue.view(state)).head
     try:
         async with settling(target.home, state, "moving it here", ends) as seat:
@@ -66,7 +71,7 @@ async def receive(target: OwnVersions, source: OwnVersions, body: bytes, *, came
     except BaseException:
         with suppress(InterlockError):
             if (await queue.view(state)).head == head:
-                await queue.resume(state, by=me, reason=mark)
+                await tell(Resumed(by=me, reason=mark))
         raise
 
 

@@ -16,18 +16,22 @@ from typing import Any
 from msgspec.structs import replace
 
 from interlock import __version__
+from interlock.audit.announcing import announcing
 from interlock.audit.entry import Fact
+from interlock.coordinator import Coordinator
 from interlock.coordinator.archive import decrypted
 from interlock.errors import StateInvalid, UsageError, command
 from interlock.existing import StoredState
 from interlock.host import name_own_process
 from interlock.ids import terraform_id
+from interlock.lock import Resumed
 from interlock.policy.approval import Kind
 from interlock.recovery.damage import read_whole
 from interlock.recovery.keep import Keep
 from interlock.recovery.witnesses.process import render_name
 from interlock.rights import Right
 from interlock.settings.values import Settings
+from interlock.site.act_entries import change_pause
 from interlock.site.existing_history import ExistingHistory, StoredVersion, readable
 from interlock.site.intent import DELETIONS_ACCEPTED, STATE_ACCEPTED, STATE_RESTORED
 from interlock.site.interface import PlannedRepair, PlannedRestore
@@ -128,10 +132,10 @@ class ExistingVersions(ExistingHistory):
         """See `Versions.repair`: writes the digest of exactly the state that was verified."""
         stored = planned.target
         assert isinstance(stored, StoredState)
-        async with self.holding("state-repair"):
-            await self.backend.repair_digest(expected=stored)
         facts: dict[str, Fact] = {"before": stored.digest_stored, "after": stored.digest_computed}
-        await self.log.append("digest-repaired", subject=self.address, by=self.home.me, facts=facts)
+        async with announcing(self.log, by=self.home.me) as announce, self.holding("state-repair"):
+            await announce("digest-repaired", subject=self.address, facts=facts)
+            await self.backend.repair_digest(expected=stored)
 
     async def _plan_push(self, body: bytes, *, force: bool) -> tuple[StoredState | None, AnyDocument]:
         """Check that a document may become current; return what it would replace.
@@ -230,22 +234,28 @@ class ExistingVersions(ExistingHistory):
 
     async def _end_review(self) -> None:
         if self.coordinator is not None and (reason := await self.review()):
-            await self.coordinator.resume(self.ref.queue, by=self.home.me, reason=reason)
+            await self._resume(self.coordinator, reason)
 
     async def _end_move(self, back_from: str) -> None:
         """Let runs go on here when the state has come back from where it was moved."""
         queue, name = self.coordinator, self.ref.queue
         if queue is not None and back_from and address_moved_to((await queue.view(name)).lock.pause) == back_from:
-            await queue.resume(name, by=self.home.me, reason=moved_to(back_from))
+            await self._resume(queue, moved_to(back_from))
+
+    async def _resume(self, queue: Coordinator, reason: str) -> None:
+        ended = Resumed(by=self.home.me, reason=reason)
+        await change_pause(queue, self.ref.queue, ended, home=self.home, subject=self.address)
 
     async def _replace(
         self, body: bytes, stored: StoredState | None, *, action: str, facts: Mapping[str, Fact]
     ) -> StoredState:
-        """Keep what is there, write under the lock, look at it again, and record it."""
+        """Keep what is there, record what is done, write under the lock, and look at it again."""
         kept: Path | None = None
         if stored is not None and not stored.is_absent:
             kept = await asyncio.to_thread(self.keep.save, self.address, stored.body, now=self.home.clock.now())
-        async with self.holding(action):
+        recorded = {**facts, "replaced": str(kept) if kept else None, "sha256": hashlib.sha256(body).hexdigest()}
+        async with announcing(self.log, by=self.home.me) as announce, self.holding(action):
+            await announce(action, subject=self.address, facts=recorded)
             done = await self.backend.write_state(body, expected=stored)
         if done.body != body or not done.digest_agrees:
             raise StateInvalid(
@@ -255,8 +265,6 @@ class ExistingVersions(ExistingHistory):
             )
         # What we wrote is kept too: where the backend keeps one version, ours may be the only other copy.
         await asyncio.to_thread(self.keep.save, self.address, body, now=self.home.clock.now())
-        recorded = {**facts, "replaced": str(kept) if kept else None, "sha256": hashlib.sha256(body).hexdigest()}
-        await self.log.append(action, subject=self.address, by=self.home.me, facts=recorded)
         return done
 
     @asynccontextmanager

@@ -215,7 +215,10 @@ async def settling(home: Home, state: str, info: str, ends: Callable[[Pause], bo
     Raises:
         UsageError: The state was moved to another place, or is being moved, so that the wait could be for ever.
     """
+    from interlock.lock import Resumed
+    from interlock.site.act_entries import change_pause
     from interlock.site.moved import check_pause
+    from interlock.site.ref import own_address
     from interlock.site.which import own_ref
 
     def look(pause: Pause | None) -> None:
@@ -228,4 +231,5 @@ async def settling(home: Home, state: str, info: str, ends: Callable[[Pause], bo
     async with holding(home, state, info, through=reason, on_change=lambda standing: look(standing.pause)) as seat:
         yield seat
         if reason:
-            await home.coordinator.resume(state, by=home.me, reason=reason, while_held=seat.ticket)
+            ended = Resumed(by=home.me, reason=reason, while_held=seat.ticket)
+            await change_pause(home.coordinator, state, ended, home=home, subject=own_address(state))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from interlock.audit.entry import Entry
 from interlock.audit.interface import Audit
 from interlock.hcl import Module, read_module
 from interlock.recovery.damage import Intent
@@ -26,17 +26,21 @@ DELETIONS_ACCEPTED = "deletions-accepted"
 STATE_RESTORED = "state-restored"
 """In the audit log: somebody made an older version current again; its fact `sha256` names the bytes."""
 
+_TAKEOVERS = frozenset({"force-unlock-decided", "force-unlock"})
+"""The first is written before the lock is broken: who was killed behind that has left no second one."""
+
 _MANY = ("count", "for_each")
 
 
 async def find_intent(directory: Path | None, address: str, runs: Path, log: Audit) -> Intent:
     """Gather what is known about one state."""
+    entries = await log.entries(subject=address)
     return Intent(
         declared=_declared(directory) if directory is not None else None,
-        planned=(_planned(directory, runs) if directory is not None else frozenset()) | await _accepted(address, log),
-        takeovers=await _takeovers(address, log),
-        accepted=await _accepted_contents(address, log),
-        restored=await _restored(address, log),
+        planned=(_planned(directory, runs) if directory is not None else frozenset()) | _accepted(entries),
+        takeovers=tuple(entry.at for entry in entries if entry.action in _TAKEOVERS),
+        accepted=_facts(entries, DELETIONS_ACCEPTED, "content"),
+        restored=_facts(entries, STATE_RESTORED, "sha256"),
     )
 
 
@@ -66,25 +70,14 @@ def _planned(directory: Path, runs: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-async def _accepted(address: str, log: Audit) -> frozenset[str]:
+def _accepted(entries: Sequence[Entry]) -> frozenset[str]:
     """Return what persons let go when they accepted a suspect version."""
     found: set[str] = set()
-    for entry in await log.entries(subject=address):
+    for entry in entries:
         lacks = entry.facts.get("lacks") if entry.action == STATE_ACCEPTED else None
         found.update(lacks if isinstance(lacks, list) else ())
     return frozenset(found)
 
 
-async def _takeovers(address: str, log: Audit) -> tuple[datetime, ...]:
-    entries = await log.entries(subject=address)
-    return tuple(entry.at for entry in entries if entry.action == "force-unlock")
-
-
-async def _restored(address: str, log: Audit) -> frozenset[str]:
-    entries = await log.entries(subject=address)
-    return frozenset(str(entry.facts.get("sha256")) for entry in entries if entry.action == STATE_RESTORED)
-
-
-async def _accepted_contents(address: str, log: Audit) -> frozenset[str]:
-    entries = await log.entries(subject=address)
-    return frozenset(str(entry.facts.get("content")) for entry in entries if entry.action == DELETIONS_ACCEPTED)
+def _facts(entries: Sequence[Entry], action: str, name: str) -> frozenset[str]:
+    return frozenset(str(entry.facts.get(name)) for entry in entries if entry.action == action)

@@ -11,8 +11,17 @@ from interlock.amounts import amount
 from interlock.errors import InterlockError, StateInvalid, UsageError, command
 from interlock.policy.approval import Kind
 from interlock.recovery.damage import UNDECIDED, Snapshot, judge_chain
+from interlock.site.act_entries import (
+    CHAIN_REPAIRED,
+    QUARANTINE_DISCARDED,
+    STATE_REPAIRED,
+    VERSIONS_PRUNED,
+    discarded_facts,
+    pruned_facts,
+    repaired_facts,
+)
 from interlock.site.holding import holding, is_review, settling
-from interlock.site.intent import DELETIONS_ACCEPTED, STATE_RESTORED, find_intent
+from interlock.site.intent import DELETIONS_ACCEPTED, STATE_ACCEPTED, STATE_RESTORED, find_intent
 from interlock.site.interface import PlannedRepair, PlannedRestore
 from interlock.site.moved import address_arriving_from, address_moved_to
 from interlock.site.opening import plan_hint
@@ -29,6 +38,7 @@ if TYPE_CHECKING:
     from interlock.lock import Pause
     from interlock.run.surroundings import Seat
     from interlock.state import Document, Quarantined
+    from interlock.state.history import Retention
 
 _DIGEST_CHARS = 6  # of a digest that name a version; fewer could be a number
 
@@ -185,7 +195,9 @@ class OwnVersions:
         suspect = await self.suspect()
         # Also without one: a run that was killed in between left only the pause.
         async with settling(self.home, self.state, "state accept", is_review) as seat:
-            await self.archive.accept(self.state, writer=self.writer(seat))
+            accepted = await self.archive.accept(self.state, writer=self._telling(seat, STATE_ACCEPTED, {}))
+        if accepted is not None:
+            await self._told(STATE_ACCEPTED, accepted, {})
         return suspect.suspect if suspect is not None else ()
 
     async def accept_deletions(self) -> None:
@@ -233,7 +245,7 @@ class OwnVersions:
                 warning="a run that is under way may lose its lock by this: end it first",
                 outcome=f"next: {await plan_hint(self.ref, self.home)}",
             )
-        if await self.archive.mend_chain(self.state):
+        if await self.archive.mend_chain(self.state, before=self._before_mending):
             return PlannedRepair(text="the record of the state's chain was damaged, and was made anew", is_done=True)
         return PlannedRepair(text="")
 
@@ -247,10 +259,34 @@ class OwnVersions:
 
         Under the lock, unless the record cannot be read: then the lock is lost with it, and whoever held it is fenced.
         """
-        if await self.archive.rebuild(self.state, version):
+        if await self.archive.rebuild(self.state, version, before=self._before_rebuilding):
             return
         async with holding(self.home, self.state, "state repair") as seat:
+            await self._write_down(STATE_REPAIRED, {**repaired_facts("head", version), "token": seat.token})
             await self.archive.reattach(self.state, version, writer=self.writer(seat))
+
+    async def _before_mending(self, _state: str, _version: int) -> None:
+        await self._write_anew(STATE_REPAIRED, CHAIN_REPAIRED)
+
+    async def _before_rebuilding(self, version: Version, _version: int) -> None:
+        await self._write_anew(STATE_REPAIRED, repaired_facts("state", version))
+
+    async def _write_anew(self, action: str, facts: Mapping[str, Fact]) -> None:
+        """Write down what may be done again with the same facts, each time: an entry before must not stand for it."""
+        if not self.home.approvals.writes_down:
+            await self.log.append(action, subject=self.ref.address, by=self.home.me, facts=facts)
+
+    async def prune(self, policy: Retention) -> tuple[Version, ...]:
+        """Delete the bytes of the versions that the policy lets go; see `StateArchive.prune`."""
+        doomed = await self.archive.prunable(self.state, policy)
+        if doomed:
+            await self._write_down(VERSIONS_PRUNED, pruned_facts(doomed))
+        return await self.archive.prune(self.state, policy)
+
+    async def discard(self, entry: Quarantined) -> None:
+        """Forget a refused write, with its bytes."""
+        await self._write_down(QUARANTINE_DISCARDED, discarded_facts(entry))
+        await self.archive.discard(self.state, entry.id)
 
     async def quarantined(self, text: str) -> tuple[Quarantined, bytes]:
         """Return a refused write by its id or the beginning of it."""
@@ -266,6 +302,11 @@ class OwnVersions:
         """Return the current state and a refused write."""
         refused = parse_content((await self.quarantined(text))[1], f"quarantine entry {text}")
         return await self.document(None), refused
+
+    async def _write_down(self, action: str, facts: Mapping[str, Fact]) -> None:
+        """Write down what is done next to this state; a server does that itself."""
+        if not self.home.approvals.writes_down:
+            await self.log.announce(action, subject=self.ref.address, by=self.home.me, facts=facts)
 
     async def note(self, action: str, made: Version, facts: Mapping[str, Fact]) -> None:
         """Write down what a person made current; the version itself says the same."""

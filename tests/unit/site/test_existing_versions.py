@@ -104,7 +104,8 @@ async def test_a_review_holds_what_is_missing_until_a_person_accepts_it(place: P
     assert list(planned.plan.returns) == ["terraform_data.b"], "the newest version that has what is missing"
     assert await place.versions.accept() == ("terraform_data.b",)
     assert (await place.home.coordinator.view(QUEUE)).lock.pause is None
-    (entry,) = await place.home.audit.entries()
+    entry, ended = await place.home.audit.entries()
+    assert (entry.action, ended.action) == ("state-accepted", "queue-resumed")
     assert entry.facts["lacks"] == ["terraform_data.b"]
 
 

@@ -38,10 +38,10 @@ from interlock.server.api.own_entries import (
     NO_ENTRIES,
     OwnEntries,
     broken_facts,
-    pause_entry,
 )
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, acts, from_to, reads
 from interlock.server.api.two_persons import Agree, nobody_asked, unlock_act
+from interlock.site.act_entries import pause_entry
 from interlock.site.ref import own_address
 from interlock.store.records import LIST_LIMIT_MAX
 
@@ -115,11 +115,11 @@ class _Locks:
             await self._agree(call.caller, unlock_act(state, ended, event))
             await self._write(BREAK_DECIDED, call, broken_facts(ended, event))
         await self._hold_those_who_wait(queue, state, lock)
+        if (paused := pause_entry(lock, judged)) is not None:
+            await self._write(paused[0], call, paused[1])
         decision = await queue.apply_event(state, await self._held(state, judged))
         if ended is not None and decision.refused is None and holder_of(decision.lock, ticket=ended.ticket) is None:
             await self._write(BREAK_DONE, call, broken_facts(ended, event))
-        if (paused := pause_entry(lock, decision.lock, judged)) is not None:
-            await self._write(paused[0], call, paused[1])
         return told_decision(decision)
 
     async def _write(self, action: str, call: Call[OfQueue, ToldEvent], facts: Mapping[str, Fact]) -> None:

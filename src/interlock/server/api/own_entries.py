@@ -17,9 +17,10 @@ from msgspec import Struct
 from interlock.audit.entry import Entry, Fact
 from interlock.audit.log import MAX_ATTEMPTS, AuditLog
 from interlock.bounded import decode_json
-from interlock.lock import Broken, Event, Holder, Lock, Paused, Resumed
+from interlock.lock import Broken, Event, Holder
 from interlock.rights.callers import Caller
 from interlock.server.api.table import Call
+from interlock.site.act_entries import QUEUE_PAUSED, QUEUE_RESUMED, STATE_REPAIRED
 from interlock.state.history import Version
 from interlock.store import Mismatch, RecordStore
 
@@ -31,8 +32,8 @@ _ACTS: Final = f"{_ONCE}act/"  # apart from what clients name themselves: none m
 _ANSWERS: Final = f"{_ONCE}answer/"
 _OF_GRANTS = frozenset({BREAK_DECIDED, BREAK_DONE})
 _OF_VERSIONS = frozenset({"state-restored", "state-pushed", "state-accepted", "state-deleted"})
+_ALTERNATE = frozenset({QUEUE_PAUSED, QUEUE_RESUMED})  # two alike, one behind the other, are one act that was repeated
 CANCELLED: Final = "run-cancelled"
-REPAIRED: Final = "state-repaired"
 
 _A = TypeVar("_A", bound=Struct)
 
@@ -76,7 +77,8 @@ class Once:
         head = await self._log.head() if keys else None
         for key in keys:  # a server that is killed behind the entry leaves what leads to it
             await self._remember(key, _Once(number=head.number + 1 if head is not None else 1, written=False))
-        written = await self._log.append(entry.action, subject=entry.subject, by=entry.by, facts=entry.facts)
+        write = self._log.announce if entry.action in _ALTERNATE else self._log.append
+        written = await write(entry.action, subject=entry.subject, by=entry.by, facts=entry.facts)
         for key in keys:
             await self._remember(key, _Once(number=written.number))
         return written
@@ -135,7 +137,7 @@ def act_of(action: str, subject: str, facts: Mapping[str, object]) -> str:
     if action in _OF_VERSIONS and facts.get("version"):
         return f"{action}\n{subject}\n{facts['version']}\n{facts.get('sha256')}"
     # The same version may be lost again, and repaired under another grant.
-    if action == REPAIRED and facts.get("token"):
+    if action == STATE_REPAIRED and facts.get("token"):
         return f"{action}\n{subject}\n{facts.get('version')}\n{facts['token']}"
     return ""
 
@@ -215,16 +217,3 @@ def broken_facts(holder: Holder, event: Event) -> dict[str, Fact]:
         "token": holder.token,
         "reasons": [event.reason] if isinstance(event, Broken) and event.reason else [],
     }
-
-
-def pause_entry(before: Lock, after: Lock, event: Event) -> tuple[str, dict[str, Fact]] | None:
-    """Return the action and the facts of an event that paused or resumed a queue; None where it changed nothing."""
-    if before.pause == after.pause:
-        return None
-    match event:
-        case Paused():
-            return "queue-paused", {"reason": event.reason}
-        case Resumed():
-            return "queue-resumed", {"reason": before.pause.reason if before.pause else ""}
-        case _:
-            return None

@@ -34,19 +34,28 @@ from interlock.coordinator import Coordinator, View
 from interlock.coordinator.archive import QUARANTINE_DROPPED, StateArchive, Writer, Written
 from interlock.coordinator.refusals import HeadMoved
 from interlock.errors import InterlockError, LeaseLost, UsageError, command
-from interlock.lock import Holder, holder_of
+from interlock.lock import Holder, Pause, holder_of
 from interlock.rights import Right
 from interlock.server.api.judging import check_writer, signed
-from interlock.server.api.own_entries import NO_ENTRIES, REPAIRED, OwnEntries, version_facts
+from interlock.server.api.own_entries import NO_ENTRIES, OwnEntries, version_facts
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, Sent, acts, from_to, reads
 from interlock.server.api.two_persons import Agree, digest_of, nobody_asked, push_act, restore_act
+from interlock.site.act_entries import (
+    CHAIN_REPAIRED,
+    QUARANTINE_DISCARDED,
+    QUEUE_RESUMED,
+    STATE_REPAIRED,
+    VERSIONS_PRUNED,
+    discarded_facts,
+    pruned_facts,
+    repaired_facts,
+)
 from interlock.site.ref import own_address
 from interlock.state import MAX_STATE_BYTES
 from interlock.state.history import Quarantined, Retention, Version
 from interlock.store import RecordDamaged
 
 _WHOLE_MAX: Final = MAX_STATE_BYTES + ASKED_BYTES_MAX
-_NAMED: Final = 200  # versions in one entry of the audit log
 _PUSHED: Final = "state-pushed"
 
 
@@ -207,11 +216,11 @@ class _Archive:
 
     async def end_review(self, call: Call[OfState, NoBody]) -> None:
         """Resume a state that was paused for a suspect version."""
-        state = call.query.state
-        before = (await self._coordinator.view(state)).lock.pause
-        await self._archive.end_review(state, by=signed("", call.caller))
-        if before is not None and (await self._coordinator.view(state)).lock.pause is None:
-            await self._note("queue-resumed", call, {"reason": before.reason})
+
+        async def before(pause: Pause, _version: int) -> None:
+            await self._note(QUEUE_RESUMED, call, {"reason": pause.reason})
+
+        await self._archive.end_review(call.query.state, by=signed("", call.caller), before=before)
 
     async def prunable(self, call: Call[OfRetention, NoBody]) -> Versions:
         """Versions whose bytes would be deleted."""
@@ -221,7 +230,7 @@ class _Archive:
         """Delete the bytes of old versions."""
         doomed = await self._archive.prunable(call.query.state, call.query.policy)
         if doomed:  # what a write meanwhile saves is pruned, or not, the next time
-            await self._note("versions-pruned", call, {"versions": [str(each.number) for each in doomed][:_NAMED]})
+            await self._note(VERSIONS_PRUNED, call, pruned_facts(doomed))
         pruned = await self._archive.prune(call.query.state, call.query.policy)
         return Versions(versions=pruned)
 
@@ -249,8 +258,7 @@ class _Archive:
             gone = await self._entries.recall(call.caller, f"discarded\n{state}\n{id_}", Quarantined)
             return gone if gone is not None else await self._archive.discard(state, id_)
         await self._entries.keep(call.caller, f"discarded\n{state}\n{id_}", gone)
-        facts: dict[str, Fact] = {"id": gone.id, "why": gone.why, "who": gone.who, "run": gone.run, "token": gone.token}
-        await self._note("quarantine-discarded", call, {**facts, "serial": gone.serial, "sha256": gone.digest})
+        await self._note(QUARANTINE_DISCARDED, call, discarded_facts(gone))
         return await self._archive.discard(state, id_)
 
     async def quarantine(self, call: Call[OfState, Framed]) -> Kept:
@@ -265,10 +273,11 @@ class _Archive:
 
     async def mend_chain(self, call: Call[OfState, NoBody]) -> Count:
         """Make a damaged record of a chain anew."""
-        is_mended = await self._archive.mend_chain(call.query.state)
-        if is_mended:
-            await self._note(REPAIRED, call, {"record": "chain"})
-        return Count(count=int(is_mended))
+
+        async def before(_state: str, _version: int) -> None:
+            await self._note(STATE_REPAIRED, call, CHAIN_REPAIRED)
+
+        return Count(count=int(await self._archive.mend_chain(call.query.state, before=before)))
 
     async def lost_head(self, call: Call[OfState, NoBody]) -> Version | None:
         """The version that a damaged record does not name any more."""
@@ -283,8 +292,7 @@ class _Archive:
         token = holder.token if holder is not None else None
         is_done = head is not None and (head.number, head.token) == (number, token)  # the answer was lost
         lost = await (self._version if is_done else self._lost)(state, number)
-        facts: dict[str, Fact] = {"record": "head", "version": lost.number, "serial": lost.serial, "token": token}
-        await self._note(REPAIRED, call, facts)
+        await self._note(STATE_REPAIRED, call, {**repaired_facts("head", lost), "token": token})
         await self._archive.reattach(call.query.state, lost, writer=writer)
 
     async def rebuild(self, call: Call[OfNumber, NoBody]) -> Count:
@@ -296,10 +304,11 @@ class _Archive:
                     return Count(count=1)  # it is as it was asked for: the answer was lost
         lost = await self._lost(state, number)
         await self._entries.keep(call.caller, f"rebuilt\n{state}\n{number}", lost)
-        is_made = await self._archive.rebuild(call.query.state, lost)
-        if is_made:
-            await self._note(REPAIRED, call, {"record": "state", "version": lost.number, "serial": lost.serial})
-        return Count(count=int(is_made))
+
+        async def before(made: Version, _version: int) -> None:
+            await self._note(STATE_REPAIRED, call, repaired_facts("state", made))
+
+        return Count(count=int(await self._archive.rebuild(state, lost, before=before)))
 
     def _telling(
         self, action: str, call: Call[Any, Any], before: View, writer: Writer, facts: Mapping[str, Fact]

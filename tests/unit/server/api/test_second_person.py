@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -96,13 +97,19 @@ class Desk:
         return [entry.action for entry in await self.home.audit.entries()]
 
 
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    made = Desk(tmp_path)
+@asynccontextmanager
+async def opened_desk(folder: Path) -> AsyncIterator[Desk]:
+    made = Desk(folder)
     tokens = BookTokens(made.book, SingleToken("the-own-token-of-this-server"))
     async with open_doors(made.home) as doors:
         about = Service(made.home.ids)
         made.app = server_app(made.home, about, tokens, doors, open_exchange(made.home, []), is_https=False)
+        yield made
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with opened_desk(tmp_path) as made:
         yield made
 
 
