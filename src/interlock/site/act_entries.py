@@ -67,4 +67,8 @@ async def change_pause(queue: Coordinator, state: str, event: Paused | Resumed, 
         if entry is not None:
             action, facts = entry
             await home.audit.announce(action, subject=subject, by=home.me, facts=facts)
-    await queue.apply_event(state, event)
+    if isinstance(event, Resumed):
+        await queue.resume(state, by=event.by, reason=event.reason, while_held=event.while_held)
+    else:
+        mark, ticket = event.instead_of, event.while_held
+        await queue.pause(state, by=event.by, reason=event.reason, instead_of=mark, while_held=ticket)
