@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import IO, Any, TypeVar
 
 import msgspec
@@ -94,18 +95,42 @@ def read_yaml(text: str) -> Any:
     """Return the values of one YAML document: only plain values, no objects.
 
     Raises:
-        OutOfBounds: It is nested too deeply, or has too many values.
-        ruamel.yaml.error.YAMLError: It is not YAML.
+        OutOfBounds: It is nested too deeply, has too many values, or escapes a character that does not exist.
+        ruamel.yaml.error.YAMLError: It is not YAML, or has a value that is none of its kind, such as 30 February.
     """
     from ruamel.yaml import YAML
 
-    _check_events(YAML(typ="safe", pure=True).parse(text))
+    try:
+        _check_events(YAML(typ="safe", pure=True).parse(text))
+    except OverflowError:  # the parser's own, of "\UFFFFFFFF"
+        raise OutOfBounds("it escapes a character that does not exist") from None
     reader = YAML(typ="safe", pure=True)
+    reader.Constructor = _careful_constructor()
     reader.composer.warn_double_anchors = False  # YAML allows it, and the warning would be Python's, on our stderr
     document = reader.load(text)
     if _count(document, {}) > MAX_YAML_VALUES:
         raise OutOfBounds(f"it has more than {MAX_YAML_VALUES} values")
     return document
+
+
+@cache
+def _careful_constructor() -> Any:
+    """Return a class that says where a value is that Python's own readers of numbers and dates refuse.
+
+    Plain scalars are taken for dates and numbers by their looks, so `2026-02-30` is one that does not exist.
+    """
+    from ruamel.yaml.constructor import ConstructorError, SafeConstructor
+
+    class CarefulConstructor(SafeConstructor):  # type: ignore[misc, unused-ignore]
+        def construct_non_recursive_object(self, node: Any, tag: str | None = None) -> Any:
+            try:
+                return super().construct_non_recursive_object(node, tag)
+            except (ArithmeticError, LookupError, ValueError):
+                kind = str(tag or node.tag).rpartition(":")[2]
+                problem = f"this looks like a value of the kind {kind}, and is none; text stands in quotes"
+                raise ConstructorError(problem=problem, problem_mark=node.start_mark) from None
+
+    return CarefulConstructor
 
 
 def yaml_fault(error: Exception) -> str:

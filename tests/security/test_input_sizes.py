@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from interlock.bounded import MAX_DEPTH, OutOfBounds, is_deeper, read_at_most, read_json, read_yaml
+from interlock.ci.document import Broken, parse
 from interlock.cli.plan_report import _summary
 from interlock.compose.ordering import checked_order
 from interlock.errors import InterlockError, TerraformFailed, UsageError
@@ -23,6 +24,7 @@ from interlock.run.order import Operation
 from interlock.run.planned_for import read_planned_configuration, read_planned_for, with_override
 from interlock.run.saved_plan import read_planned_from, read_refresh
 from interlock.settings.reading import load
+from interlock.simulator.flows import parse_flow
 from interlock.state import verify_state
 from interlock.terraform import plan as plans
 from interlock.terraform.plan import parse_plan
@@ -45,6 +47,38 @@ def test_a_settings_file_that_is_deep_or_unfolds_is_refused_and_no_defect(tmp_pa
     with pytest.raises(UsageError, match=r"interlock\.yaml") as refusal:
         load(tmp_path, {})
     assert refusal.value.exit_status == 3
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-02-30",
+        "2026-01-01 25:00:00",
+        "2026-01-01T00:00:00+99:99",
+        "9" * 5000,
+        "0x" + "f" * 9000,
+        "!!bool x",
+        "!!int x",
+        '"\\UFFFFFFFF"',
+    ],
+)
+def test_a_value_that_is_none_of_its_kind_is_refused_and_no_defect(tmp_path: Path, value: str) -> None:
+    (tmp_path / "interlock.yaml").write_text(f"state: x\ngateway:\n  tokens: {value}\n")
+    with pytest.raises(UsageError, match=r"interlock\.yaml") as refusal:
+        load(tmp_path, {})
+    assert refusal.value.exit_status == 3
+    assert len(refusal.value.why or "") < 200
+
+
+@pytest.mark.parametrize("value", ["2026-02-30", "9" * 5000, "!!bool x", '"\\UFFFFFFFF"'])
+def test_a_value_that_is_none_of_its_kind_makes_a_flow_unreadable_and_no_defect(value: str) -> None:
+    with pytest.raises(ValueError, match="is not readable YAML"):
+        parse_flow(f"inboundCall:\n  name: {value}\n".encode())
+
+
+def test_a_character_that_does_not_exist_is_a_mistake_in_a_pipeline_and_no_defect() -> None:
+    with pytest.raises(Broken, match="not valid YAML"):
+        parse(".gitlab-ci.yml", 'job: {script: "\\UFFFFFFFF"}')
 
 
 def test_yaml_of_a_sensible_depth_and_with_aliases_is_read() -> None:

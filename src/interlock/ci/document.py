@@ -234,7 +234,7 @@ def _composed(source: SourceText) -> list[Any]:
         raise Broken(_sentence(error), source.span(index, index)) from None
     except RecursionError:
         raise Broken("it is nested too deeply", source.span(0, 0)) from None
-    except (YAMLError, ValueError, TypeError, AttributeError, IndexError, AssertionError) as error:
+    except (YAMLError, ArithmeticError, ValueError, TypeError, AttributeError, IndexError, AssertionError) as error:
         # ruamel meets some malformed input with a plain exception; for a reader they all mean the same.
         raise Broken(f"it is not valid YAML ({type(error).__name__})", source.span(0, 0)) from None
 

@@ -42,8 +42,7 @@ _LANGUAGE = Language(tree_sitter_hcl.language())
 _COMMENTS = Query(_LANGUAGE, "(comment) @comment")
 _BROKEN = Query(_LANGUAGE, "[(ERROR) (MISSING)] @broken")
 
-_NUMBER = late_bytes(rb"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
-_EXPONENT = late_bytes(rb"[eE][+-]?\d+")
+_EXPONENT = late_bytes(rb"(?<![\w.])(\d+)[eE]([+-]?)(?=\d)")
 _ESCAPE = late(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))|([$%])\4\{", re.DOTALL)
 _PLAIN_ESCAPE = late(r"([$%])\1\{")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
@@ -58,7 +57,7 @@ def parse(path: str, content: bytes) -> File:
         path: The file's name, for spans.
         content: Its bytes, UTF-8; a byte order mark is allowed.
     """
-    root = Parser(_LANGUAGE).parse(content).root_node
+    root = _parsed(content)
     reader = _Reader(path, content)
     body = reader.file_body(root)
     problems = [*_broken(root, reader), *reader.problems] if root.has_error or reader.problems else []
@@ -77,11 +76,21 @@ def parse_template(text: str, span: Span) -> Expression:
         return Literal(span=span, value=text)
     quoted = '"' + _requote(text) + '"'
     content = f"x={quoted}\n".encode()
-    root = Parser(_LANGUAGE).parse(content).root_node
+    root = _parsed(content)
     if root.has_error:
         return Unknown(span=span)
     attribute = _FixedReader(span, content).file_body(root).attributes.get("x")
     return attribute.value if attribute else Unknown(span=span)
+
+
+def _parsed(content: bytes) -> Node:
+    """Return the syntax tree of a text, with the offsets of that text.
+
+    The grammar knows an exponent only behind a fraction, HCL knows it behind any digits; and one error can make the
+    grammar lose the braces around it. So it is given digits in its place, as many; the reader takes what is written.
+    """
+    legible = _EXPONENT.sub(lambda found: found[1] + b"0" * (1 + len(found[2])), content)
+    return Parser(_LANGUAGE).parse(legible).root_node
 
 
 class Places:
@@ -258,11 +267,7 @@ class _Reader:
                 return Unknown(span=self.span_of(node))
 
     def number(self, node: Node) -> Expression:
-        """Read a number. The grammar knows an exponent only behind a fraction; HCL knows it behind any digits."""
-        match = _NUMBER.match(self._content, node.start_byte)
-        end = max(node.end_byte, match.end() if match else 0)
-        text = self._content[node.start_byte : end].decode("ascii", "replace")
-        return Literal(span=self.span(node.start_byte, end), value=_number(text))
+        return Literal(span=self.span_of(node), value=_number(self.text_of(node)))
 
     def template_expression(self, node: Node, depth: int) -> Expression:
         inner = node.children[0]
@@ -422,12 +427,6 @@ class _Reader:
         stop = self._content.find(b"\n", node.start_byte, node.end_byte)
         return self.span(node.start_byte, node.end_byte if stop < 0 else stop)
 
-    def is_exponent(self, node: Node) -> bool:
-        """Say whether what the grammar takes for an error is the exponent of a number such as `1e3`."""
-        text = self._content[node.start_byte : node.end_byte]
-        before = self._content[node.start_byte - 1 : node.start_byte]
-        return before.isdigit() and _EXPONENT.fullmatch(text) is not None
-
     def problem(self, node: Node, message: str) -> Problem:
         return Problem(span=self.span_of(node), message=message)
 
@@ -477,7 +476,7 @@ def _broken(root: Node, reader: _Reader) -> Iterator[Problem]:
     end = -1
     nodes = QueryCursor(_BROKEN).captures(root).get("broken", [])
     for node in sorted(nodes, key=lambda node: (node.start_byte, -node.end_byte))[: MAX_PROBLEMS * 4]:
-        if node.start_byte < end or reader.is_exponent(node):
+        if node.start_byte < end:
             continue
         end = node.end_byte
         yield _complaint(node, reader)

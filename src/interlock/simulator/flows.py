@@ -169,7 +169,7 @@ def parse_flow(body: bytes) -> tuple[str, Json]:
         reader = YAML(typ="safe", pure=True)
         reader.composer.warn_double_anchors = False  # YAML allows it, the last one counts
         document = reader.load(body.decode())
-    except (YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (YAMLError, ArithmeticError, LookupError, ValueError, RecursionError) as error:
         raise ValueError("the flow file is not readable YAML") from error
     if not isinstance(document, dict) or len(document) != 1:
         raise ValueError("the flow file must have one key, the flow type")

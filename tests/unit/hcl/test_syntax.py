@@ -71,6 +71,10 @@ def test_columns_count_characters_and_offsets_count_bytes() -> None:
         ("12", 12),
         ("1.5", 1.5),
         ("1e3", 1000.0),
+        ("1E+3", 1000.0),
+        ("25e-1", 2.5),
+        ("1.5e3", 1500.0),
+        ('"1e3"', "1e3"),
         ("true", True),
         ("false", False),
         ("null", None),
@@ -104,6 +108,18 @@ def test_literals_are_read_as_hcl_reads_them(text: str, expected: object) -> Non
 )
 def test_heredocs_are_read_as_hcl_reads_them(text: str, expected: str) -> None:
     assert literal(text) == expected
+
+
+@pytest.mark.parametrize("number", ["1e3", "1E3", "1e+3", "1E-3", "-1e3", "max(1e3, 2)", '"${1e3}"'])
+def test_an_exponent_leaves_what_stands_around_it_as_it_is(number: str) -> None:
+    around = 'locals {{\n  first-1e3 = 1\n  last = {}\n}}\noutput "o" {{\n  value = <<E1e3\n1e3\nE1e3\n}}\n'
+    file = parse("main.tf", around.format(number).encode())
+    assert file.problems == ()
+    assert [block.type for block in file.body.nested] == ["locals", "output"]
+    assert list(file.body.nested[0].body.attributes) == ["first-1e3", "last"]
+    assert file.body.nested[1].body.attributes["value"].value == Literal(
+        span=file.body.nested[1].body.attributes["value"].value.span, value="1e3\n"
+    )
 
 
 def test_a_template_keeps_text_and_interpolations_in_order() -> None:
