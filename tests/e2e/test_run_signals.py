@@ -348,7 +348,8 @@ def test_in_a_container_that_a_runner_cancels_nothing_is_lost_without_any_settin
         timeout=STEP_S,
         check=False,
     )
-    assert done.stdout.split() == ["143", "143"], done.stderr
+    # The plan stands before it where it was drawn up before the signal.
+    assert done.stdout.split()[-2:] == ["143", "143"], done.stderr
     assert slow_provider.made(slow) == saved(desk) == THINGS
     (told,) = desk.journal(kind="protection")
     assert told.facts == {"level": "full", "why": "this is a container"}
