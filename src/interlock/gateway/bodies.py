@@ -63,9 +63,10 @@ class Holding:
     is_over: bool = False
 
     async def read(
-        self, receive: Receive, headers: list[Pair], limit: int, within_s: float = BODY_READ_S
+        self, receive: Receive, headers: list[Pair], limit: int, within_s: float | None = None
     ) -> bytes | Refused:
-        """Read a body up to `limit` bytes in time, counting it while it grows."""
+        """Read a body up to `limit` bytes in time, by default `BODY_READ_S`, counting it while it grows."""
+        within_s = BODY_READ_S if within_s is None else within_s
         if all(name not in _TELLING for name, _ in headers):
             return b""
         if any(name == b"content-length" and _announces(value) > limit for name, value in headers):
