@@ -92,7 +92,7 @@ LESS: Mapping[tuple[str, str], Less] = {
         level=NOTICED,
         why="The lock ends with the session that took it. After a kill -9 of the supervisor plain Terraform may come in "
         "while the dead run's Terraform is being stopped; that one can write nothing, and what it leaves is not stored "
-        "over what somebody else stored.",
+        "over what somebody else stored",
     ),
     ("consul", "P1"): Less(
         level=NOTICED,
