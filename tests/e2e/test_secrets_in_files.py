@@ -79,6 +79,12 @@ def test_whoever_redirects_a_secret_into_a_file_that_others_can_read_is_told_wha
     assert "others can read" not in shell.types(f"(umask 077; interlock {command} > other)").stderr
 
 
+def test_what_is_refused_says_nothing_of_who_can_read_it(shell: Shell) -> None:
+    done = shell.types("interlock token create --role operator --person 'a b' > refused")
+    assert done.returncode == 3
+    assert "others can read" not in done.stderr
+
+
 @pytest.mark.promise("P8")
 def test_a_token_that_cannot_be_written_is_not_made(shell: Shell) -> None:
     (shell.folder / "taken").write_text("mine")

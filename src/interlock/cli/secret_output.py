@@ -30,8 +30,8 @@ def secret_output(out: Path | None) -> Iterator[Write | None]:
         UsageError: See `new_secret_file`.
     """
     if out is None:
-        view.tell_of_open_file("; or let --out FILE write it")
         yield None
+        view.tell_of_open_file("; or let --out FILE write it")  # not before: what is refused writes no secret
         return
     with new_secret_file(out) as file:
 

@@ -160,7 +160,7 @@ def raw(body: bytes) -> None:
 
 
 def tell_of_open_file(otherwise: str = "") -> None:
-    """Say so when a secret that follows goes into a file that others may read: a shell made it, by its umask.
+    """Say so when a secret goes into a file that others may read: a shell made it, by its umask.
 
     Args:
         otherwise: What to type instead.
