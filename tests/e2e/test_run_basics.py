@@ -224,7 +224,8 @@ def test_the_environment_names_binary_and_home(desk: Desk, module: Path, tmp_pat
 
 @pytest.mark.promise("P11")
 def test_variables_of_the_environment_that_would_redirect_terraform_are_dropped(desk: Desk, module: Path) -> None:
-    redirecting = {"TF_DATA_DIR": "/nonexistent", "TF_CLI_ARGS": "-lock=false"}
+    flags = {f"TF_CLI_ARGS_{verb}": "-no-such-flag" for verb in ("init", "state_push", "show", "apply", "version")}
+    redirecting = {"TF_DATA_DIR": "/nonexistent", "TF_CLI_ARGS": "-lock=false", **flags}
     planned = desk.run("plan", module, "--state", "s", environ=redirecting)
     assert planned.code == 0, planned.err
     assert names(module) == {"main.tf"}

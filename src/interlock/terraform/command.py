@@ -155,15 +155,9 @@ DROPPED_VARIABLES: Final[frozenset[str]] = frozenset(
     {
         "TF_WORKSPACE",  # the HTTP backend knows only `default`; for others the place names it
         "TF_DATA_DIR",  # each run has its own
-        "TF_CLI_ARGS",  # would add flags to every command, -lock=false for one
-        "TF_CLI_ARGS_init",
-        "TF_CLI_ARGS_apply",
-        "TF_CLI_ARGS_show",
-        "TF_CLI_ARGS_state",
-        "TF_CLI_ARGS_version",
     }
 )
-"""Taken from the user's environment before ours are added. `TF_CLI_ARGS_plan` is the caller's to read and judge."""
+"""Taken from the user's environment before ours are added, and so is what adds flags; see `_adds_flags`."""
 
 
 def build_command(verb: Verb, options: Options, place: Place) -> Command:
@@ -200,9 +194,15 @@ def merge_environment(inherited: Mapping[str, str], command: Command) -> dict[st
         name: value
         for name, value in inherited.items()
         if name not in DROPPED_VARIABLES
+        and not _adds_flags(name)
         and not (name.startswith("TF_HTTP_") and "TF_HTTP_ADDRESS" in command.environment)
     }
     return {**kept, **command.environment}
+
+
+def _adds_flags(name: str) -> bool:
+    """Say whether a variable adds flags to commands, as -lock=false or -force; that of a plan is the caller's to judge."""
+    return name.startswith("TF_CLI_ARGS") and name != "TF_CLI_ARGS_plan"
 
 
 def _digits(number: int | None) -> str:

@@ -132,6 +132,17 @@ def test_what_would_redirect_the_run_is_taken_from_the_environment() -> None:
     assert not {"TF_WORKSPACE", "TF_CLI_ARGS", "TF_HTTP_SKIP_X", "TF_HTTP_UNLOCK_ADDRESS"} & set(merged)
 
 
+@pytest.mark.promise("P3")
+@pytest.mark.parametrize("verb", [verb for verb in Verb if verb is not Verb.PLAN], ids=lambda verb: verb.value)
+def test_no_command_of_a_run_takes_flags_of_the_environment(verb: Verb) -> None:
+    """`TF_CLI_ARGS_state_push=-force` was taken by the push that begins a state."""
+    name = "TF_CLI_ARGS_" + verb.value.replace(" ", "_").replace("-", "_")
+    command = Command(argv=(), environment={})
+    assert merge_environment({name: "-force", "TF_CLI_ARGS_plan": "-refresh=false"}, command) == {
+        "TF_CLI_ARGS_plan": "-refresh=false"
+    }
+
+
 def test_an_own_http_backend_of_the_user_keeps_its_variables() -> None:
     command = Command(argv=(), environment={})
     assert merge_environment({"TF_HTTP_ADDRESS": "mine"}, command) == {"TF_HTTP_ADDRESS": "mine"}
