@@ -5,7 +5,8 @@ Used by every waiting run of embedded mode (`attend`), so a queue stands behind 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 from msgspec import Struct
@@ -48,8 +49,8 @@ Cannot = Callable[[Exception], None]
 """Told why nobody can be looked after, once for each time."""
 
 
-Log = Callable[[Holder, str, str], Awaitable[object]]
-"""Writes down that a grant was broken: its holder, why it might be, and what was saved."""
+Log = Callable[[Holder, str, str], AbstractAsyncContextManager[None]]
+"""Writes down that a grant is broken, before and behind that: its holder, why it may be, and what was saved."""
 
 
 class _Seen(Struct):
@@ -196,11 +197,10 @@ class Breaker(Struct, frozen=True, kw_only=True):
         """Break a grant, and write down how its run ended; say whether it was still there."""
         broken = Broken(ticket=holder.ticket, token=holder.token, by=self.by, reason=reason[:_REASON_CHARS])
         try:
-            await self.coordinator.break_(state, broken)
+            async with nullcontext() if self.log is None else self.log(holder, reason, saved):
+                await self.coordinator.break_(state, broken)
+                self.leftovers.close(state, holder)
+                tell(Noticed(verdict="broken", token=holder.token, run=holder.run, text=saved))
         except LeaseLost:
             return False
-        self.leftovers.close(state, holder)
-        tell(Noticed(verdict="broken", token=holder.token, run=holder.run, text=saved))
-        if self.log is not None:
-            await self.log(holder, reason, saved)
         return True

@@ -1,4 +1,4 @@
-"""What the audit log is told of an act of a person, before it is done: the same here and at a server. A hand."""
+"""What the audit log is told of an act on a state, before it is done: the same here and at a server. A hand."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from interlock.audit.entry import Fact
     from interlock.coordinator import Coordinator
     from interlock.home.interface import Home
-    from interlock.lock import Event, Lock
+    from interlock.lock import Event, Holder, Lock
     from interlock.state.history import Quarantined, Version
 
+BREAK_DECIDED: Final = "force-unlock-decided"
+BREAK_DONE: Final = "force-unlock"
 QUEUE_PAUSED: Final = "queue-paused"
 QUEUE_RESUMED: Final = "queue-resumed"
 VERSIONS_PRUNED: Final = "versions-pruned"
@@ -39,6 +41,12 @@ def discarded_facts(entry: Quarantined) -> dict[str, Fact]:
 def repaired_facts(record: str, version: Version) -> dict[str, Fact]:
     """Return what is said of a damaged record that names a version again."""
     return {"record": record, "version": version.number, "serial": version.serial}
+
+
+def broken_facts(holder: Holder, reason: str) -> dict[str, Fact]:
+    """Return what is said of a grant that somebody else ends; `reason` is empty where nobody gave one."""
+    said: dict[str, Fact] = {"lock_id": holder.lock_id or holder.ticket, "who": holder.who, "run": holder.run}
+    return {**said, "token": holder.token, "reasons": [reason] if reason else []}
 
 
 def pause_entry(lock: Lock, event: Event) -> tuple[str, dict[str, Fact]] | None:

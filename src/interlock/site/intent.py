@@ -10,6 +10,7 @@ from interlock.audit.interface import Audit
 from interlock.hcl import Module, read_module
 from interlock.recovery.damage import Intent
 from interlock.run.summary import recent
+from interlock.site.act_entries import BREAK_DECIDED, BREAK_DONE
 from interlock.site.own_leftovers import planned_deletions
 from interlock.source.disk import DiskTree
 from interlock.source.tree import SourceUnreadable
@@ -26,7 +27,7 @@ DELETIONS_ACCEPTED = "deletions-accepted"
 STATE_RESTORED = "state-restored"
 """In the audit log: somebody made an older version current again; its fact `sha256` names the bytes."""
 
-_TAKEOVERS = frozenset({"force-unlock-decided", "force-unlock"})
+_TAKEOVERS = frozenset({BREAK_DECIDED, BREAK_DONE})
 """The first is written before the lock is broken: who was killed behind that has left no second one."""
 
 _MANY = ("count", "for_each")

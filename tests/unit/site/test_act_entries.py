@@ -1,4 +1,4 @@
-"""Every act of a person on a state has its entry before it is in effect, wherever who does it is killed."""
+"""Every act on a state has its entry before it is in effect, wherever who does it is killed."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from interlock.recovery.terraform_lock import Inquiry, Override, break_lock, exa
 from interlock.recovery.witnesses.ci import Trust
 from interlock.site.act_entries import pause_entry
 from interlock.site.existing_versions import ExistingVersions, keep_of
+from interlock.site.opening import breaker_of, open_site
 from interlock.site.own_versions import OwnVersions
 from interlock.site.ref import Existing, StateRef
 from interlock.site.which import own_ref
@@ -203,6 +204,18 @@ async def own_broken(home: EmbeddedHome, _versions: OwnVersions) -> Step:
         async with open_case("prod", Asked(window_s=0.0), home, {}) as case:
             await case.examine()
             await case.break_(OVERRIDE)
+
+    return act
+
+
+async def own_broken_by_itself(home: EmbeddedHome, _versions: OwnVersions) -> Step:
+    request = Requested(ticket="t", who="bob", run="r", lease_s=10.0, patience_s=15.0)
+    await home.coordinator.acquire("prod", request, timeout_s=0.0)
+    (holder,) = (await home.coordinator.view("prod")).lock.holders
+
+    async def act() -> None:
+        async with open_site(own_ref("prod"), home, "prod") as site:
+            await breaker_of(site).recover("prod", holder, reason="its process is gone")
 
     return act
 
@@ -383,6 +396,7 @@ ACTS: dict[str, tuple[Opened, str]] = {
     "own: make the record anew": (own(own_record), "state-repaired"),
     "own: name the version again": (own(own_head), "state-repaired"),
     "own: break a grant": (own(own_broken), "force-unlock-decided"),
+    "own: break a grant by itself": (own(own_broken_by_itself), "force-unlock-decided"),
     "elsewhere: push": (there(there_pushed), "state-pushed"),
     "elsewhere: restore": (there(there_restored), "state-restored"),
     "elsewhere: repair": (there(there_repaired), "digest-repaired"),

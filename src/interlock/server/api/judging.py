@@ -143,6 +143,11 @@ def ended_by_force(caller: Caller, lock: Lock, event: Event) -> Holder | None:
     return named if named is not None and not is_of(named.who, caller) else None
 
 
+def broken_by(lock: Lock, event: Event) -> Holder | None:
+    """Return the holder whose grant an event breaks, also one of the same caller: of another run, which is gone."""
+    return holder_of(lock, ticket=event.ticket) if isinstance(event, Broken) else None
+
+
 def _check_own(caller: Caller, state: str, parties: Iterable[Party]) -> None:
     for party in parties:
         if not is_of(party.who, caller):

@@ -28,20 +28,14 @@ from interlock.backend.held_lock import Hold, nothing_holds
 from interlock.coordinator import Coordinator, View
 from interlock.coordinator.interface import HeadKeeper
 from interlock.errors import InterlockError, UsageError
-from interlock.lock import Event, HeldBack, Lock, Priority, Requested, holder_of
+from interlock.lock import Broken, Event, HeldBack, Lock, Priority, Requested, holder_of
 from interlock.rights import Right
 from interlock.rights.callers import may_do, visible_beginning
-from interlock.server.api.judging import check_writer, ended_by_force, judge, signed
-from interlock.server.api.own_entries import (
-    BREAK_DECIDED,
-    BREAK_DONE,
-    NO_ENTRIES,
-    OwnEntries,
-    broken_facts,
-)
+from interlock.server.api.judging import broken_by, check_writer, ended_by_force, judge, signed
+from interlock.server.api.own_entries import NO_ENTRIES, OwnEntries
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, acts, from_to, reads
 from interlock.server.api.two_persons import Agree, nobody_asked, unlock_act
-from interlock.site.act_entries import pause_entry
+from interlock.site.act_entries import BREAK_DECIDED, BREAK_DONE, broken_facts, pause_entry
 from interlock.site.ref import own_address
 from interlock.store.records import LIST_LIMIT_MAX
 
@@ -113,13 +107,16 @@ class _Locks:
         ended = ended_by_force(call.caller, lock, judged)
         if ended is not None:
             await self._agree(call.caller, unlock_act(state, ended, event))
-            await self._write(BREAK_DECIDED, call, broken_facts(ended, event))
+        ended = ended or broken_by(lock, judged)
+        said = broken_facts(ended, event.reason if isinstance(event, Broken) else "") if ended is not None else {}
+        if ended is not None:
+            await self._write(BREAK_DECIDED, call, said)
         await self._hold_those_who_wait(queue, state, lock)
         if (paused := pause_entry(lock, judged)) is not None:
             await self._write(paused[0], call, paused[1])
         decision = await queue.apply_event(state, await self._held(state, judged))
         if ended is not None and decision.refused is None and holder_of(decision.lock, ticket=ended.ticket) is None:
-            await self._write(BREAK_DONE, call, broken_facts(ended, event))
+            await self._write(BREAK_DONE, call, said)
         return told_decision(decision)
 
     async def _write(self, action: str, call: Call[OfQueue, ToldEvent], facts: Mapping[str, Fact]) -> None:

@@ -17,15 +17,11 @@ from msgspec import Struct
 from interlock.audit.entry import Entry, Fact
 from interlock.audit.log import MAX_ATTEMPTS, AuditLog
 from interlock.bounded import decode_json
-from interlock.lock import Broken, Event, Holder
 from interlock.rights.callers import Caller
 from interlock.server.api.table import Call
-from interlock.site.act_entries import QUEUE_PAUSED, QUEUE_RESUMED, STATE_REPAIRED
+from interlock.site.act_entries import BREAK_DECIDED, BREAK_DONE, QUEUE_PAUSED, QUEUE_RESUMED, STATE_REPAIRED
 from interlock.state.history import Version
 from interlock.store import Mismatch, RecordStore
-
-BREAK_DECIDED: Final = "force-unlock-decided"
-BREAK_DONE: Final = "force-unlock"
 
 _ONCE: Final = "api-once/"
 _ACTS: Final = f"{_ONCE}act/"  # apart from what clients name themselves: none may make the server think that it wrote
@@ -205,15 +201,4 @@ def version_facts(made: Version, *, serial_before: int | None) -> dict[str, Fact
         "serial_before": serial_before,
         "sha256": made.digest,
         "token": made.token,
-    }
-
-
-def broken_facts(holder: Holder, event: Event) -> dict[str, Fact]:
-    """Return what is said of a grant that somebody else's event ends."""
-    return {
-        "lock_id": holder.lock_id or holder.ticket,
-        "who": holder.who,
-        "run": holder.run,
-        "token": holder.token,
-        "reasons": [event.reason] if isinstance(event, Broken) and event.reason else [],
     }

@@ -116,6 +116,16 @@ async def test_the_end_of_ones_own_grant_is_no_act_of_force(desk: Desk) -> None:
     assert await desk.actions() == []
 
 
+async def test_a_dead_runs_lock_that_another_run_with_the_same_token_breaks_is_written_down(desk: Desk) -> None:
+    """All jobs of a pipeline have one token: that of a dead one was taken away, and no entry said why."""
+    bob = await desk.person("bob")
+    grant = await desk.hold(bob, "r1", run="r1")
+    breaking = Broken(ticket="r1", token=grant.token or 0, by="bob", reason="its process is gone")
+    assert (await desk.tell(bob, breaking)).status == 200
+    assert await desk.actions() == ["force-unlock-decided", "force-unlock"]
+    assert [entry.facts["reasons"] for entry in await desk.home.audit.entries()] == [["its process is gone"]] * 2
+
+
 async def test_a_pause_and_its_end_are_written_down_where_they_changed_something(desk: Desk) -> None:
     anna = await desk.person("anna")
     for event in (Paused(by="anna", reason="maintenance"), Resumed(by="anna"), Resumed(by="anna")):
