@@ -201,7 +201,7 @@ def merge_environment(inherited: Mapping[str, str], command: Command) -> dict[st
 
 
 def _adds_flags(name: str) -> bool:
-    """Say whether a variable adds flags to commands, as -lock=false or -force; that of a plan is the caller's to judge."""
+    """Say whether a variable adds flags to commands, as -lock=false; those of a plan are the caller's to judge."""
     return name.startswith("TF_CLI_ARGS") and name != "TF_CLI_ARGS_plan"
 
 
