@@ -18,7 +18,7 @@ from interlock.existing.opening import open_backend
 from interlock.ids import RandomIds
 from interlock.site import beside_queue, s3_queue
 from interlock.site.kinds import KINDS
-from interlock.site.shared_queue import bells_of
+from interlock.store.doorbell import Doorbell
 from interlock.store.polling import NearPolling, Polling
 from interlock.testing.answers import answer_server
 from interlock.testing.aws import LocalAws
@@ -60,6 +60,13 @@ async def test_a_change_by_another_of_the_same_home_is_seen_without_looking(
 ) -> None:
     for module in (beside_queue, s3_queue):
         monkeypatch.setattr(module, "NearPolling", lambda: NearPolling(far=AN_HOUR, near=AN_HOUR))
+    pausing, rung = asyncio.Event(), Doorbell.rung
+
+    async def told(self: Doorbell, bell: asyncio.Event, *, timeout_s: float) -> None:
+        pausing.set()
+        await rung(self, bell, timeout_s=timeout_s)
+
+    monkeypatch.setattr(Doorbell, "rung", told)  # it has looked by then, and would look again in an hour
     home = memory_home(tmp_path / "home", clock=SystemClock(), ids=RandomIds())
     home.runs.mkdir(parents=True)
     with place(kind, aws) as found:
@@ -77,8 +84,7 @@ async def test_a_change_by_another_of_the_same_home_is_seen_without_looking(
             await other.pause("s", by="bob", reason="first")
             seen = (await one.view("s")).version
             waiting = asyncio.create_task(one.watch("s", seen=seen, timeout_s=PATIENCE_S))
-            while not list(bells_of(home).glob("*")):  # noqa: ASYNC110 - it tells nobody that it listens
-                await asyncio.sleep(0.01)
+            await asyncio.wait_for(pausing.wait(), PATIENCE_S / 2)
             await other.resume("s", by="bob")
             view = await asyncio.wait_for(waiting, PATIENCE_S / 2)
             assert view.lock.pause is None
