@@ -13,8 +13,10 @@ Two are told apart within one kind alone: github:1 and github:2 are two, github:
 person asks who is not known in the kind in which others agree, one of those may be the asker, and one more must agree;
 and tokens that name nobody may all be the asker's. Where a program asks (a token that names nobody, a CI job), whoever
 agrees counts; who began a job is kept from it where their accounts are linked.
+Tokens that name nobody may be one person's, so all of them are counted as one.
 Whoever made a token counts as a person behind it too, since they have seen its secret. Where they came with a token
-that names nobody they do not, or nobody could agree to what the first administrator asks for.
+that names nobody they do not, or nobody could agree to what the first administrator asks for; and where it was made at
+the store, only the account of that machine is kept from agreeing, or all pipelines would be that account's.
 Beware: administrators who name persons that do not exist are believed. They may also take the policy away; both are
 in the audit log.
 """
@@ -22,7 +24,7 @@ in the audit log.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from enum import Enum
 
 from msgspec import Struct
@@ -30,7 +32,6 @@ from msgspec import Struct
 from interlock.errors import UsageError
 
 NAME, LOGIN, MACHINE, TOKEN = "name", "person", "os", "token"
-_PERSONS = (NAME, LOGIN, MACHINE)
 CODE_HOSTS = ("github", "gitlab")
 ACCOUNTS_MAX = 10
 _CHARS_MAX = 600  # an `iss` and a `sub` have 255 characters each at most
@@ -44,10 +45,12 @@ class Party(Struct, frozen=True, kw_only=True):
     Attributes:
         accounts: Of the one person who has them; empty where it is not known who that is.
         makers: Accounts of those who made them, and of those who made the makers'.
+        is_job: A CI job has them, and the accounts are of the person who began it.
     """
 
     accounts: tuple[str, ...] = ()
     makers: tuple[str, ...] = ()
+    is_job: bool = False
 
     @property
     def everybody(self) -> tuple[str, ...]:
@@ -57,17 +60,14 @@ class Party(Struct, frozen=True, kw_only=True):
 
     @property
     def is_person(self) -> bool:
-        """Whether a person is known to be behind them, and not only a program or a CI job."""
-        return any(each.partition(":")[0] in _PERSONS for each in self.everybody)
+        """Whether a person may ask with them, and not a CI job alone or a program whose token was made at the store."""
+        is_made = any(not each.startswith(f"{MACHINE}:") for each in self.makers)
+        return is_made or not (self.is_job or self.names_nobody)
 
     @property
     def names_nobody(self) -> bool:
         """Whether they may be anybody's."""
         return all(kind_of(each) == TOKEN for each in self.accounts)
-
-
-NOBODY = Party()
-"""Behind credentials of which nobody knows whose they are."""
 
 
 class Likeness(Enum):
@@ -110,15 +110,10 @@ def count_others(asker: Party, parties: Sequence[Party]) -> Count:
 
     Args:
         asker: Who asks.
-        parties: Who agree, the first ones first; one whom nobody knows is not counted.
+        parties: Who agree, the first ones first.
     """
-    mine = _kinds(asker)
     fitting = [place for place, one in enumerate(parties) if _may_be_other(asker, one)]
-    counts = [
-        _count_kind(kind, fitting, parties, doubt=asker.is_person and kind not in mine)
-        for kind in _kinds_of(fitting, parties)
-    ]
-    return max(counts, key=_by_persons, default=Count(persons=0))
+    return _count(fitting, parties, known_in=_kinds(asker) if asker.is_person else None)
 
 
 def _may_be_other(asker: Party, one: Party) -> bool:
@@ -133,13 +128,25 @@ def count_all(parties: Sequence[Party]) -> Count:
     Args:
         parties: Who agree, the first ones first. One of whom it is not known who they are may be any of the others.
     """
-    places = range(len(parties))
-    counts = [_count_kind(kind, places, parties, doubt=False) for kind in _kinds_of(places, parties)]
-    alone = [Count(persons=1, speakers=(0,))] if parties else []
+    return _count(range(len(parties)), parties, known_in=None)
+
+
+def _count(places: Sequence[int], parties: Sequence[Party], *, known_in: frozenset[str] | None) -> Count:
+    """Count those at these places.
+
+    Args:
+        places: Theirs.
+        parties: All.
+        known_in: Kinds in which it is known who asks, who may be one of them in any other; None where no person asks,
+            or they count too.
+    """
+    kinds = dict.fromkeys(kind for place in places for kind in sorted(_kinds(parties[place])))
+    counts = [_count_kind(kind, places, parties, doubt=known_in is not None and kind not in known_in) for kind in kinds]
+    alone = [Count(persons=1, speakers=(places[0],))] if places and known_in is None else []
     return max((*counts, *alone), key=_by_persons, default=Count(persons=0))
 
 
-def _count_kind(kind: str, places: Collection[int], parties: Sequence[Party], *, doubt: bool) -> Count:
+def _count_kind(kind: str, places: Sequence[int], parties: Sequence[Party], *, doubt: bool) -> Count:
     found: list[int] = []
     for place in places:
         fits = kind in _kinds(parties[place])
@@ -148,16 +155,13 @@ def _count_kind(kind: str, places: Collection[int], parties: Sequence[Party], *,
     return Count(persons=len(found) - doubt, speakers=tuple(found), is_doubtful=doubt)
 
 
-def _kinds_of(places: Collection[int], parties: Sequence[Party]) -> list[str]:
-    return list(dict.fromkeys(kind for place in places for kind in sorted(_kinds(parties[place]))))
-
-
 def _by_persons(count: Count) -> tuple[int, int]:
     return count.persons, len(count.speakers)
 
 
 def _kinds(party: Party) -> frozenset[str]:
-    return frozenset(map(kind_of, party.accounts))
+    """Return in which kinds it is known who somebody is. A token that names nobody says that of none."""
+    return frozenset(map(kind_of, party.accounts)) - {TOKEN}
 
 
 def kind_of(account: str) -> str:
@@ -170,6 +174,11 @@ def kind_of(account: str) -> str:
             return f"{head} {rest.rpartition('@')[2] if '@' in rest else ''}".strip()
         case _:
             return head
+
+
+def is_at_code_host(account: str) -> bool:
+    """Say whether an account is one at a code host, as that of whoever began a CI job."""
+    return kind_of(account) in CODE_HOSTS
 
 
 def login_account(sub: str, issuer: str) -> str:

@@ -207,6 +207,7 @@ async def _of_what_she_made_for_a_program(place: Place) -> Client:
 WAYS: dict[str, Way] = {
     "a token of hers": lambda place: place.token("anna"),
     "a token of hers, spelled otherwise": lambda place: place.token("ANNA", f"github:{ANNA}"),
+    "a token that names her account at the code host": lambda place: place.token(f"github:{ANNA}"),
     "a token that she made for dora": _for_dora,
     "a token that she made for a program": _for_a_program,
     "a token for dora, made with one that she made for a program": _of_what_she_made_for_a_program,
@@ -281,6 +282,7 @@ async def test_others_approve_and_where_it_is_not_known_who_asked_one_more_does(
 
 _LINKED = (
     "a login at another provider",
+    "a token that names her account at the code host",
     *[way for way in WAYS if "hers" in way or "for dora" in way],
 )
 """Ways that are told apart from Bob's login once it is known which accounts each of them has."""

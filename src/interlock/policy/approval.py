@@ -17,6 +17,7 @@ The rules, in the order in which they are asked:
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from enum import StrEnum
 
@@ -28,16 +29,17 @@ from interlock.bounded import decode_json
 from interlock.errors import PlanStale, PolicyGate, StateInvalid, UsageError, command, reason_of
 from interlock.instants import Instant, spelled
 from interlock.persons import (
-    CODE_HOSTS,
     TOKEN,
     Count,
     Likeness,
     Party,
     count_all,
     count_others,
+    is_at_code_host,
     kind_of,
     likeness,
     machine_account,
+    token_account,
 )
 
 SCHEMA = 1
@@ -48,6 +50,7 @@ PARTY_SCHEMA = 3
 persons."""
 REASON_MAX = 1000
 COMMENT_PREFIX = "/interlock"
+_OF_TOKEN = re.compile(r"(?:\A|\()([0-9a-z]{12}|server)\)?\Z", re.ASCII)  # see `callers.person_of`; accounts have an @
 DIGEST_SHOWN = 16
 """Digits of a digest that a comment names at least: nobody finds another plan with the same."""
 DECISIONS_MAX = 50
@@ -116,8 +119,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     @property
     def host(self) -> str:
         """The code host where they commented; empty for whoever has a token of the server."""
-        host = kind_of(self.account)
-        return host if host in CODE_HOSTS else ""
+        return kind_of(self.account) if is_at_code_host(self.account) else ""
 
 
 class KeptPlan(Struct, frozen=True, kw_only=True):
@@ -253,8 +255,15 @@ def _yes(approval: Approval) -> list[Decision]:
 
 
 def _behind(party: Party | None, account: str, who: str) -> Party:
-    """Return who is behind a request or a decision; of a home without tokens the account of its machine."""
-    return party if party is not None else Party(accounts=(account or machine_account(who),))
+    """Return who is behind a request or a decision, also where only their account or what they are known by is kept.
+
+    That is so in a home without tokens, and in records of an earlier release.
+    """
+    if party is not None:
+        return party
+    token = _OF_TOKEN.search(who)
+    known_by = machine_account(who) if token is None else token_account(token[1])
+    return Party(accounts=(account or known_by,), is_job=is_at_code_host(account))
 
 
 def standing(approval: Approval, now: datetime) -> Standing:

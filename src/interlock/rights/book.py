@@ -21,7 +21,6 @@ from interlock.errors import (
     reason_of,
 )
 from interlock.ids import Ids
-from interlock.persons import NOBODY, Party
 from interlock.rights.roles import EVERY_STATE, Role, check_glob
 from interlock.rights.token import Binding, Token, TokenText, check_token, digest_of, schema_of
 from interlock.store.before import Before, nothing_before
@@ -68,7 +67,7 @@ class TokenBook:
         self._clock = clock
         self._ids = ids
 
-    async def create(
+    async def create(  # noqa: PLR0913 - what a token is made of
         self,
         role: Role,
         *,
@@ -76,7 +75,8 @@ class TokenBook:
         note: str = "",
         by: str,
         lifetime: timedelta | None = None,
-        party: Party = NOBODY,
+        accounts: tuple[str, ...] = (),
+        makers: tuple[str, ...] = (),
         before: Before[Token] = nothing_before,
     ) -> tuple[Token, TokenText]:
         """Make a token; the text with its secret is returned this once.
@@ -87,7 +87,8 @@ class TokenBook:
             note: What it is for.
             by: Who makes it.
             lifetime: After which it ends; None for never.
-            party: Whose it is, and who made it: they see its secret.
+            accounts: Of the one person whose it is; empty for a program's.
+            makers: Accounts of those who made it: they see its secret.
             before: Called with the token before it is good.
 
         Raises:
@@ -99,7 +100,7 @@ class TokenBook:
         if len(note) > NOTE_MAX or not note.isprintable():
             raise UsageError("the note is not usable", why=f"it is printable and has at most {NOTE_MAX} characters")
         made, text = self._new(role, states=states, note=note, by=by, lifetime=lifetime)
-        whose = replace(made, accounts=party.accounts, makers=party.makers)
+        whose = replace(made, accounts=accounts, makers=makers)
         token = replace(whose, schema=schema_of(whose))
         await before(token, 0)
         await self._records.swap(_PREFIX + token.id, expected=None, value=msgspec.json.encode(token))

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 
 from interlock.errors import AuthenticationFailed, command
 from interlock.instants import Instant, spelled
-from interlock.persons import NAME, Party, token_account
+from interlock.persons import NAME, Party, is_at_code_host, token_account
 from interlock.rights.roles import EVERY_STATE, Right, Role, least_role, may
 
 PREFIX = "ilk"
@@ -24,7 +24,7 @@ SCHEMA = 1
 BOUND_SCHEMA = 2
 """Of a bound token: a release that knows nothing of bindings would take it for one that is good for any run."""
 PERSON_SCHEMA = 3
-"""Of a token that says whose it is: a release that knows nothing of it would forget that."""
+"""Of a token that says whose it is, or who made it: a release that knows nothing of it would forget that."""
 _TEXT = re.compile(r"ilk_([0-9a-z]{12})_([A-Za-z0-9_-]{43})\Z", re.ASCII)
 _FORBIDDEN = 403
 
@@ -108,7 +108,8 @@ class Token(Struct, frozen=True, kw_only=True):
     @property
     def party(self) -> Party:
         """Who is behind it: whose it is, or who began its job, and who made it."""
-        return Party(accounts=self.persons or (token_account(self.id),), makers=self.makers)
+        is_job = self.bound is not None and is_at_code_host(self.bound.account)
+        return Party(accounts=self.persons or (token_account(self.id),), makers=self.makers, is_job=is_job)
 
     @property
     def persons(self) -> tuple[str, ...]:
@@ -179,7 +180,7 @@ def token_for(role: Role, state: str) -> str:
 
 def schema_of(token: Token) -> int:
     """Return the version of the format that a token needs."""
-    if token.accounts:
+    if token.accounts or token.makers:
         return PERSON_SCHEMA
     return SCHEMA if token.bound is None else BOUND_SCHEMA
 

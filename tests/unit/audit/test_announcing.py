@@ -18,7 +18,7 @@ from interlock.home.embedded import EmbeddedHome
 from interlock.ids import RandomIds
 from interlock.operate.approving import decide
 from interlock.operate.policies import put_own
-from interlock.persons import NOBODY
+from interlock.persons import Party
 from interlock.policy.approval import Approval, Kind, Verdict
 from interlock.policy.policy import Policy
 from interlock.rights import Role, Token
@@ -88,7 +88,7 @@ class Desk:
 
     async def a_token(self) -> tuple[Token, TokenText]:
         wanted = TokenWanted(role=Role.READER, states="**")
-        return await made_token(self.tokens, self.home.audit, wanted, by="ada", made_with=NOBODY)
+        return await made_token(self.tokens, self.home.audit, wanted, by="ada", made_with=Party())
 
     async def changed_hook(self) -> None:
         """Let the hook be for the states that it is not for."""

@@ -24,6 +24,10 @@ def known(*accounts: str, makers: tuple[str, ...] = ()) -> Party:
     return Party(accounts=accounts, makers=makers)
 
 
+def known_job(account: str) -> Party:
+    return Party(accounts=(account,), is_job=True)
+
+
 @pytest.mark.parametrize(
     ("one", "other", "said"),
     [
@@ -57,7 +61,7 @@ COMES = st.tuples(st.integers(0, 3), st.sets(st.sampled_from(KINDS)), st.sets(st
 
 def _party(comes: tuple[int, set[str], set[int]]) -> Party:
     person, kinds, makers = comes
-    shown = tuple(f"{kind}:{person}" for kind in sorted(kinds))
+    shown = tuple(f"{kind}:{person}" for kind in sorted(kinds)) or (f"token:{person}-{len(makers)}",)
     return known(*shown, makers=tuple(f"name:{maker}" for maker in makers))
 
 
@@ -82,16 +86,43 @@ def test_one_more_is_wanted_where_one_of_them_may_be_who_asks() -> None:
 
 def test_whoever_agrees_to_what_a_program_asks_counts_but_its_maker_and_itself() -> None:
     program, made = known("token:1"), known("token:1", makers=("name:anna",))
-    for asker in (program, known("github:1")):
+    for asker in (program, known_job("github:1")):
         assert count_others(asker, [known("name:bob")]).persons == 1
         assert count_others(asker, [known("token:2")]).persons == 1
         assert count_others(asker, [known("token:2"), known("name:bob")]).persons == 1, "of two kinds they may be one"
     assert count_others(program, [program]).persons == 0
-    assert count_others(known("github:1"), [known("name:bob", "github:1")]).persons == 0
+    assert count_others(known_job("github:1"), [known("name:bob", "github:1")]).persons == 0
     assert count_others(made, [known("name:anna")]).persons == 0
     assert count_others(made, [known("name:bob")]).persons == 0, "anna may have made that name up"
     assert count_others(made, [known("name:bob"), known("name:cid")]).persons == 1
     assert count_others(made, [known("token:2")]).persons == 0, "it may be anna's"
+
+
+def test_several_tokens_that_name_nobody_may_be_of_one_person() -> None:
+    tokens = [known("token:1"), known("token:2")]
+    assert likeness(*tokens) is Likeness.UNKNOWN
+    assert count_all(tokens).persons == 1
+    assert count_others(known("token:3"), tokens).persons == 1
+    assert count_others(known_job("github:1"), tokens).persons == 1
+
+
+def test_who_is_named_by_an_account_at_a_code_host_is_a_person_and_a_job_that_they_began_is_none() -> None:
+    person, job = known("github:1"), known_job("github:1")
+    made = known("token:1", makers=("github:1",))
+    assert (person.is_person, made.is_person, job.is_person) == (True, True, False)
+    assert count_others(person, [known("token:2")]).persons == 0, "it may be theirs"
+    assert count_others(person, [known("name:bob")]).persons == 0, "as may that name"
+    assert count_others(job, [known("token:2")]).persons == 1
+
+
+def test_what_was_made_where_the_store_is_is_a_programs_and_not_agreed_to_by_the_account_there() -> None:
+    root = machine_account("root@server")
+    made = known("token:1", makers=(root,))
+    assert not made.is_person
+    assert count_others(made, [known("token:2", makers=(root,))]).persons == 1
+    assert count_others(made, [known("name:bob", makers=(root,))]).persons == 1
+    assert count_others(made, [known(root)]).persons == 0
+    assert known(root).is_person, "who asks in a home of this machine is one"
 
 
 def test_tokens_that_name_nobody_may_all_be_of_the_person_who_asks() -> None:

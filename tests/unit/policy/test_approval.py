@@ -261,12 +261,12 @@ def test_where_it_is_not_known_who_asked_one_more_person_approves_and_that_is_sa
 @pytest.mark.promise("P8")
 def test_a_token_that_names_nobody_approves_only_where_whoever_asked_may_and_counts_as_one() -> None:
     with pytest.raises(PolicyGate, match="may not approve") as refusal:
-        decided(asked_with("name:ann"), with_token("t1"))
+        decided(asked_with("name:ann"), with_token("t1", "token:1"))
     assert "interlock token create --role operator --states prod --person NAME" in refusal.value.fix
-    own = decided(asked_with("name:ann", own=True, needed=2), with_token("t1"))
+    own = decided(asked_with("name:ann", own=True, needed=2), with_token("t1", "token:1"))
     assert own.approved == 1
-    assert decided(own, with_token("t1")) is own
-    assert decided(own, with_token("t2")).approved == 1, "two such tokens may be one person's"
+    assert decided(own, with_token("t1", "token:1")) is own
+    assert decided(own, with_token("t2", "token:2")).approved == 1, "two such tokens may be one person's"
     assert decided(own, with_token("t3", "name:ben")).approved == 1, "as may the two of different kinds"
 
 
@@ -274,7 +274,7 @@ def test_a_token_that_names_nobody_approves_only_where_whoever_asked_may_and_cou
 def test_who_made_a_token_is_behind_it() -> None:
     for asked, said in (
         (asked_with("name:ann"), with_token("t1", "name:ben", makers=("name:ann",))),
-        (asked_with(makers=("name:ann",)), with_token("t1", "name:ann")),
+        (asked_with("token:9", makers=("name:ann",)), with_token("t1", "name:ann")),
     ):
         with pytest.raises(PolicyGate, match="may not approve"):
             decided(asked, said)
@@ -287,3 +287,23 @@ def test_a_request_that_says_who_is_behind_it_is_not_read_by_a_release_that_woul
     assert asked_with("name:ann").schema == PARTY_SCHEMA
     assert decided(request(), with_token("t1", "os:ben@host")).schema == PARTY_SCHEMA
     assert decided(request(), says("ben@host")).schema == 1
+
+
+@pytest.mark.promise("P8")
+def test_what_a_token_asked_for_before_it_was_kept_whose_it_is_is_approved_as_if_it_asked_now() -> None:
+    pipeline = replace(request(), asked_by="pipeline (4k7qaaaaaaaa)")
+    with pytest.raises(PolicyGate, match="may not approve"):
+        decided(pipeline, with_token("pipeline (4k7qaaaaaaaa)", "token:4k7qaaaaaaaa"))
+    own = replace(request(), asked_by="server")
+    with pytest.raises(PolicyGate, match="they asked for it"):
+        decided(own, with_token("ann (server)", "token:server"))
+    for agrees in (with_token("t2", "token:2"), with_token("ben (t3)", "name:ben")):
+        assert decided(pipeline, agrees).approved == 1
+    twice = replace(pipeline, needed=2, decisions=(says("a (4k7qbbbbbbbb)"), says("b (4k7qcccccccc)")))
+    assert twice.approved == 1, "two tokens that name nobody may be one person's"
+    job = replace(of_github(), asker=None)
+    assert decided(job, with_token("t2", "token:2")).approved == 1
+    person = replace(request(), ordered_by="person:7")
+    with pytest.raises(PolicyGate, match="may not approve"):
+        decided(person, with_token("t2", "token:2"))
+    assert decided(person, with_token("ann", "person:7 https://login.example")).approved == 0, "it may be the same"

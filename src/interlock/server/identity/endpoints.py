@@ -379,7 +379,8 @@ async def made_token(
         note=wanted.note,
         by=by,
         lifetime=lifetime,
-        party=Party(accounts=read_accounts(wanted.person), makers=made_with.everybody),
+        accounts=read_accounts(wanted.person),
+        makers=made_with.everybody,
         before=telling_of_token(audit),
     )
 

@@ -16,7 +16,6 @@ from starlette.applications import Starlette
 from interlock.coordinator import Coordinator
 from interlock.ids import RandomIds
 from interlock.lock import HeldBack, Priority, Requested
-from interlock.persons import NOBODY, Party
 from interlock.policy import Freeze, Policy
 from interlock.policy.approval import Approval, KeptPlan, Kind
 from interlock.rights import Binding, Role
@@ -51,8 +50,8 @@ class Desk:
         self.app = Starlette(routes=list(api_routes(rows, tokens=tokens, ending=asyncio.Event())))
 
     async def token(self, role: Role, states: str = "prod/**", person: str = "") -> dict[str, str]:
-        party = Party(accounts=(f"name:{person}",)) if person else NOBODY
-        _, text = await self.book.create(role, states=states, by="test", note=role.value, party=party)
+        accounts = (f"name:{person}",) if person else ()
+        _, text = await self.book.create(role, states=states, by="test", note=role.value, accounts=accounts)
         return {"authorization": f"Bearer {text.whole()}"}
 
     async def login(self, sub: str) -> dict[str, str]:

@@ -20,7 +20,6 @@ from interlock.compose.gateways import open_doors
 from interlock.compose.serving import open_exchange, server_app
 from interlock.ids import RandomIds
 from interlock.lock import Broken, Event, Released, Requested, Withdrawn
-from interlock.persons import Party
 from interlock.policy import Policy
 from interlock.rights import Binding, Role
 from interlock.rights.book import TokenBook
@@ -54,8 +53,8 @@ class Desk:
         await self.home.policies.replace((Policy(name="production", states="prod/**", **said),))
 
     async def person(self, name: str, role: Role = Role.OPERATOR) -> Client:
-        party = Party(accounts=(f"name:{name}",))
-        _, text = await self.book.create(role, states="**", by="test", note=name, party=party)
+        accounts = (f"name:{name}",)
+        _, text = await self.book.create(role, states="**", by="test", note=name, accounts=accounts)
         return {"authorization": f"Bearer {text.whole()}"}
 
     async def login(self, sub: str) -> Client:
