@@ -98,9 +98,10 @@ class Decision(Struct, frozen=True, kw_only=True):
         reason: In their words.
         at: When.
         via: From where: `cli`, `api`, and the address where it is known; of a comment its address.
-        account: Of the person, where one is known: at a code host, as `github:583231`, or where they log in, as
-            `person:SUB ISSUER`. Names can be changed, and become another's; this stays.
-        party: Who is behind their credentials; None in a home without tokens, and in a record of an earlier release.
+        account: Of the person who commented, as `github:583231`. Names can be changed, and become another's; this
+            stays. An earlier release wrote here that of whoever logged in.
+        party: Who is behind their credentials; None for a comment, in a home without tokens, and in a record of an
+            earlier release.
     """
 
     who: str
@@ -172,8 +173,7 @@ class Approval(Struct, frozen=True, kw_only=True):
         used_digest: Of what that run did: the kept plan's, or the essence of an equal one.
         used_at: When.
         replaced_by: The request that took its place, since something else is to be done now; empty for none.
-        ordered_by: The account of whoever asks, where one is known: that of a code host which began the CI job, as its
-            identity token names it, or of the person who logged in.
+        ordered_by: The first account of whoever asks, for people; an earlier release kept nothing else of them.
         asker: Who is behind the credentials of whoever asks; None as for `Decision.party`.
         comments_on: The code host where a comment on a pull request can decide it; empty for none.
         schema: Version of this record's format.

@@ -136,11 +136,6 @@ def person_of(caller: Caller) -> str:
     return caller.who if caller.who.endswith(mark) else caller.key
 
 
-def account_of(caller: Caller) -> str:
-    """Return the account of whoever asks, where one is known; see `Binding.account`."""
-    return caller.bound.account if isinstance(caller, Token) and caller.bound is not None else ""
-
-
 def party_of(caller: Caller) -> Party:
     """Return who is behind credentials."""
     return caller.party if isinstance(caller, Token) else Party(accounts=(token_account(caller.key),))

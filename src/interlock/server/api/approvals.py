@@ -28,7 +28,7 @@ from interlock.operate import approving
 from interlock.policy.approval import Approval, Kind, Verdict, of_party
 from interlock.policy.policy import join
 from interlock.rights import Right
-from interlock.rights.callers import Caller, account_of, may_do, party_of, person_of
+from interlock.rights.callers import Caller, may_do, party_of, person_of
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, OfState, Sent, acts, from_to, reads
 from interlock.site.ref import own_address
 from interlock.state import MAX_STATE_BYTES
@@ -171,7 +171,6 @@ class _Approvals:
             self._home,
             reason=said.reason,
             who=person_of(call.caller),
-            account=account_of(call.caller),
             party=party_of(call.caller),
             via=via,
             digest=said.digest,
