@@ -197,6 +197,28 @@ def test_recover_takes_over_a_run_whose_supervisor_was_killed_while_its_terrafor
     assert broken_by_itself(desk, summary) == [("interlock:s", "gone")]
 
 
+@pytest.mark.promise("P8", "P9")
+def test_recover_says_what_the_run_that_it_took_over_did_not_save(desk: Desk, module: Path) -> None:
+    dead = desk.apply(module, hold=60)
+    summary = desk.until_working()
+    kill(summary, "terraform", signal.SIGSTOP)  # so that it cannot end meanwhile
+    dead.signal(signal.SIGKILL)
+    kill(summary)
+    dead.wait()
+    recovering = desk.start("recover", "s", "--yes", "--no-plan", "--json")
+    said = recovering.process.stderr
+    assert said is not None
+    desk.until(lambda: "recovery:" in said.readline() or None, "a run that is taken over")
+    kill(summary, "terraform")
+    recovered = recovering.wait()
+    assert recovered.code == 0, recovered.err
+    (end,) = [step for step in recovered.document["steps"] if step["step"] == "run"]
+    assert (end["result"], "is not in the state" in end["text"]) == ("undecided", True)
+    assert "terraform_data.work" in end["text"]
+    assert desk.summary().exit == 131
+    assert "next: interlock plan --state s" in end["text"]
+
+
 def test_wait_waits_no_longer_than_it_was_told_for_a_terraform_whose_supervisor_was_killed(
     desk: Desk, module: Path
 ) -> None:

@@ -17,7 +17,7 @@ from interlock.cli.force_unlock import break_examined, make_override
 from interlock.cli.lock import Ephemeral, Job, State, show_explained
 from interlock.cli.program import program_in
 from interlock.cli.state import difference, repair_in, restore_in, show_difference
-from interlock.errors import InterlockError, StateInvalid, TerraformFailed, UsageError, command
+from interlock.errors import InterlockError, StateInvalid, StateNotSaved, TerraformFailed, UsageError, command
 from interlock.foreign_text import shell_word
 
 if TYPE_CHECKING:
@@ -271,8 +271,11 @@ async def _take_over(walk: _Walk, home: Home, run: str) -> None:
         return
     if not walk.agrees(f"The supervisor of run {run} was killed. Stop its Terraform safely and save what it made?"):
         raise InterlockError("stopped: the lock is still there", why="you said no", fix=command("wait", run))
-    await take_over(home.runs / run, lambda text: view.note(f"recovery: {text}"))
+    end = await take_over(home.runs / run, lambda text: view.note(f"recovery: {text}"))
     walk.record("lock", "done", f"run {run} has ended, and its lock was given back: {command('runs', 'show', run)}")
+    if end.facts.get("exit") == StateNotSaved.exit_status:
+        what, why, next_ = (end.facts.get(name) for name in ("what", "why", "next"))
+        walk.record("run", "undecided", f"{what}: {why}; next: {next_}")
 
 
 async def _leftovers(walk: _Walk, site: Site) -> None:
