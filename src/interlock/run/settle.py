@@ -38,7 +38,7 @@ from interlock.run.leaving import is_left
 from interlock.run.saving import Left, find_left, keep_copy, offer, places_for
 from interlock.run.shown import by_address
 from interlock.run.stage import Outcome
-from interlock.run.summary import Seen
+from interlock.run.summary import Seen, Summary
 from interlock.run.surroundings import Current, StateAccess
 from interlock.run.tainted import LookAt, find_tainted, tainted_text
 from interlock.run.transcript import Journal
@@ -146,7 +146,7 @@ async def _end(conclusion: Conclusion, found: _Found, access: StateAccess, journ
             raise _suspect(found.lacking, found.failure) from found.failure
         case Conclusion.FAILURE:
             assert found.failure is not None
-            raise _unheard(found.failure) if found.unheard and found.unseen is None else found.failure
+            raise _unheard(found.failure, journal.summary) if found.unheard and found.unseen is None else found.failure
         case Conclusion.CHECK:
             return
 
@@ -371,14 +371,14 @@ def _suspect(lost: tuple[str, ...], failure: InterlockError | None) -> StateSusp
     )
 
 
-def _unheard(failure: InterlockError) -> InterlockError:
+def _unheard(failure: InterlockError, run: Summary) -> InterlockError:
     """Say that the state is safe although nobody knows what Terraform said: its output was on the full disk too."""
     if not isinstance(failure, BackendUnavailable):
         return failure
     return BackendUnavailable(
         "the store could not take the state during the apply; it is stored now, and what Terraform said is lost",
         why=f"{failure.what}{f': {failure.why}' if failure.why else ''}",
-        fix=f"{command('plan', THIS_STATE)}    it shows what the apply did not do",
+        fix=f"{command('plan', '--state', run.state, run.directory)}    it shows what the apply did not do",
     )
 
 

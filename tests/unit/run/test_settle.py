@@ -239,6 +239,16 @@ async def test_another_failure_stands_although_the_state_was_stored(room: Room) 
         await room.settle(FakeDoor(WRITTEN), APPLIED, SAVING_FAILED, broken, code=1, failure=TerraformFailed("x"))
 
 
+@pytest.mark.promise("P11")
+async def test_an_apply_that_nobody_heard_of_names_the_plan_of_its_state_in_its_folder(room: Room) -> None:
+    """It named `plan prod`, where `prod` is no folder."""
+    access = FakeDoor(WRITTEN)
+    access.left = STATE
+    with pytest.raises(BackendUnavailable) as unheard:
+        await room.settle(access, APPLIED, code=1, failure=BackendUnavailable("disk full"))
+    assert unheard.value.fix.startswith("interlock plan --state prod /d ")
+
+
 async def test_a_state_that_cannot_be_stored_is_kept_privately_and_named(room: Room) -> None:
     room.space.errored.write_bytes(STATE)
     access = FakeDoor(WRITTEN)
