@@ -63,6 +63,20 @@ def test_one_asks_and_another_one_approves_at_the_server(team: Team) -> None:
     assert anna.run("audit", "verify").code == 0
 
 
+@pytest.mark.promise("P8")
+def test_a_pipeline_whose_token_was_made_at_the_store_needs_one_approval(team: Team) -> None:
+    server, (pipeline, bob) = team
+    says(pipeline, approvals=1)
+    person(server, pipeline)
+    person(server, bob)
+    request = pipeline.apply_plain(pipeline.module(text=ONE), "--json").document["approval"]
+    own = pipeline.run("approve", request, "--reason", "mine")
+    assert (own.code, "they asked for it" in own.err) == (41, True), own.err
+    decided = bob.run("approve", request, "--reason", "looks fine")
+    assert decided.code == 0, decided.err
+    assert pipeline.run("apply", "--run", request).code == 0
+
+
 @pytest.mark.promise("P5")
 def test_two_persons_push_a_state_at_the_server(team: Team) -> None:
     server, (anna, bob) = team

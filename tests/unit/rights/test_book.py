@@ -10,7 +10,7 @@ from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageErro
 from interlock.ids import RandomIds
 from interlock.rights import Right, Role, TokenText, parse_token
 from interlock.rights.book import USED_EVERY, TokenBook
-from interlock.rights.token import Forbidden
+from interlock.rights.token import PERSON_SCHEMA, SCHEMA, Forbidden
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import FakeClock
 
@@ -37,6 +37,16 @@ async def test_a_token_is_told_once_and_only_its_digest_is_kept(site: Site) -> N
     assert text.secret not in repr(text) + repr(token) + repr((await site.book.all()).tokens)
     found = await site.book.identify(text)
     assert (found.role, found.states, found.who) == (Role.RUNNER, "prod/*", f"ci of prod ({token.id})")
+
+
+async def test_a_token_that_says_whose_it_is_or_who_made_it_is_not_read_by_a_release_that_would_forget_it(
+    site: Site,
+) -> None:
+    for known in ({"accounts": ("name:ann",)}, {"makers": ("name:ann",)}):
+        token, text = await site.book.create(Role.RUNNER, by="ann", **known)
+        assert token.schema == PERSON_SCHEMA
+        assert (await site.book.identify(text)).party == token.party
+    assert (await site.book.create(Role.RUNNER, by="ann"))[0].schema == SCHEMA
 
 
 async def test_a_wrong_an_unknown_and_a_misspelled_token_are_refused(site: Site) -> None:
