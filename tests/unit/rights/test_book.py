@@ -42,8 +42,9 @@ async def test_a_token_is_told_once_and_only_its_digest_is_kept(site: Site) -> N
 async def test_a_token_that_says_whose_it_is_or_who_made_it_is_not_read_by_a_release_that_would_forget_it(
     site: Site,
 ) -> None:
-    for known in ({"accounts": ("name:ann",)}, {"makers": ("name:ann",)}):
-        token, text = await site.book.create(Role.RUNNER, by="ann", **known)
+    ann: tuple[str, ...] = ("name:ann",)
+    for accounts, makers in ((ann, ()), ((), ann)):
+        token, text = await site.book.create(Role.RUNNER, by="ann", accounts=accounts, makers=makers)
         assert token.schema == PERSON_SCHEMA
         assert (await site.book.identify(text)).party == token.party
     assert (await site.book.create(Role.RUNNER, by="ann"))[0].schema == SCHEMA
