@@ -13,7 +13,7 @@ Two are told apart within one kind alone: github:1 and github:2 are two, github:
 person asks who is not known in the kind in which others agree, one of those may be the asker, and one more must agree;
 and tokens that name nobody may all be the asker's. Where a program asks (a token that names nobody, a CI job), whoever
 agrees counts; who began a job is kept from it where their accounts are linked.
-Tokens that name nobody may be one person's, so all of them are counted as one.
+Tokens that name nobody were given to somebody each, and are counted each: a team may have no others.
 Whoever made a token counts as a person behind it too, since they have seen its secret. Where they came with a token
 that names nobody they do not, or nobody could agree to what the first administrator asks for; and where it was made at
 the store, only the account of that machine is kept from agreeing, or all pipelines would be that account's.
@@ -160,8 +160,7 @@ def _by_persons(count: Count) -> tuple[int, int]:
 
 
 def _kinds(party: Party) -> frozenset[str]:
-    """Return in which kinds it is known who somebody is. A token that names nobody says that of none."""
-    return frozenset(map(kind_of, party.accounts)) - {TOKEN}
+    return frozenset(map(kind_of, party.accounts))
 
 
 def kind_of(account: str) -> str:

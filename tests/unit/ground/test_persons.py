@@ -61,7 +61,7 @@ COMES = st.tuples(st.integers(0, 3), st.sets(st.sampled_from(KINDS)), st.sets(st
 
 def _party(comes: tuple[int, set[str], set[int]]) -> Party:
     person, kinds, makers = comes
-    shown = tuple(f"{kind}:{person}" for kind in sorted(kinds)) or (f"token:{person}-{len(makers)}",)
+    shown = tuple(f"{kind}:{person}" for kind in sorted(kinds)) or (f"token:{person}",)
     return known(*shown, makers=tuple(f"name:{maker}" for maker in makers))
 
 
@@ -98,12 +98,13 @@ def test_whoever_agrees_to_what_a_program_asks_counts_but_its_maker_and_itself()
     assert count_others(made, [known("token:2")]).persons == 0, "it may be anna's"
 
 
-def test_several_tokens_that_name_nobody_may_be_of_one_person() -> None:
+def test_tokens_that_name_nobody_are_counted_each_where_no_person_asks() -> None:
     tokens = [known("token:1"), known("token:2")]
-    assert likeness(*tokens) is Likeness.UNKNOWN
-    assert count_all(tokens).persons == 1
-    assert count_others(known("token:3"), tokens).persons == 1
-    assert count_others(known_job("github:1"), tokens).persons == 1
+    assert likeness(*tokens) is Likeness.OTHER
+    assert count_all(tokens).persons == 2
+    assert count_others(known("token:3"), tokens).persons == 2
+    assert count_others(known("token:1"), tokens).persons == 1
+    assert count_others(known_job("github:1"), tokens).persons == 2
 
 
 def test_who_is_named_by_an_account_at_a_code_host_is_a_person_and_a_job_that_they_began_is_none() -> None:
